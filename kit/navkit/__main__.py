@@ -1,0 +1,145 @@
+"""The command line for recordings of your own: ``navkit reconstruct``, ``info``, ``datasets``."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    help="Surgical navigation with ultrasound: recordings in, volumes out. "
+    "For teaching and research; not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command(epilog="Example: navkit reconstruct US_Acq/US-Acq_03 --spacing 0.25 -o volume.mha")
+def reconstruct(
+    acquisition: Annotated[Path, typer.Argument(help="Folder of a CustusX acquisition, or its .fts file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Volume to write: .mha .mhd .nrrd .nii.gz")],
+    spacing: Annotated[
+        float | None, typer.Option(help="Voxel size in mm; left out, CustusX's rule for 32 MB.")
+    ] = None,
+    compounding: Annotated[
+        Literal["mean", "max", "last", "first"], typer.Option(help="What a voxel keeps of its pixels.")
+    ] = "mean",
+    fill: Annotated[
+        Literal["none", "custusx"], typer.Option(help="How holes are filled: custusx is its growing cube.")
+    ] = "none",
+    fill_steps: Annotated[int, typer.Option(help="Largest cube is 2 n + 1 voxels wide.", min=1, max=10)] = 3,
+    orientation: Annotated[
+        Literal["middle", "reference"], typer.Option(help="Axes of the middle frame or of the patient.")
+    ] = "middle",
+    extrapolate: Annotated[
+        bool, typer.Option(help="Keep frames outside the tracking, thrown far away, as CustusX does.")
+    ] = False,
+    filter_strength: Annotated[int, typer.Option(help="CustusX's position filter, 0 to 7.", min=0)] = 0,
+    spacing_from: Annotated[
+        Literal["agreed", "image"],
+        typer.Option(help="Take the image's pixel spacing where it contradicts the probe data."),
+    ] = "agreed",
+) -> None:
+    """Reconstruct a tracked ultrasound sweep as a volume in the patient reference."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from navkit import files
+    from navkit import reconstruction as rec
+
+    sweep = files.read_acquisition(
+        acquisition, extrapolate=extrapolate, filter_strength=filter_strength, spacing_from=spacing_from
+    )
+    grid = rec.output_grid(sweep, spacing_mm=spacing, orientation=orientation)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Reconstructing")
+        volume = rec.reconstruct(
+            sweep,
+            grid,
+            compounding=compounding,
+            fill=fill,
+            fill_steps=fill_steps,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        bar.update(task, description="Writing")
+        files.write_volume(volume, output)
+    nz, ny, nx = grid.shape
+    x, y, z = grid.extent_mm
+    for note in sweep.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(
+        f"{output}: {nx} x {ny} x {nz} voxels of {grid.spacing_mm[0]:.4g} mm, "
+        f"{x:.2f} x {y:.2f} x {z:.2f} mm, "
+        f"from {int(sweep.valid.sum())} of {len(sweep)} frames ({compounding}). "
+        f"{100 * float((volume.weight > 0).mean()):.1f} % of the voxels have data"
+        + (f", {100 * float(volume.filled.mean()):.1f} % are filled." if fill != "none" else ".")
+    )
+
+
+@app.command(epilog="Example: navkit info US_Acq/US-Acq_03")
+def info(acquisition: Annotated[Path, typer.Argument(help="Folder of a CustusX acquisition.")]) -> None:
+    """Say what an acquisition holds and whether it is healthy."""
+    import numpy as np
+
+    from navkit import files
+
+    sweep = files.read_acquisition(acquisition)
+    stream = files.read_tracking(acquisition)
+    step = np.diff(stream.pose, axis=0)
+    repeats = float((np.abs(step).max(axis=(1, 2)) < 1e-9).mean()) if len(step) else 0.0
+    n, height, width = sweep.frames.shape
+    typer.echo(f"{sweep.name}: {n} frames of {width} x {height} pixels in {np.ptp(sweep.time_s):.2f} s")
+    typer.echo(
+        f"pixel {sweep.sector.spacing_mm[0]:g} x {sweep.sector.spacing_mm[1]:g} mm, {sweep.sector.kind} probe"
+    )
+    typer.echo(
+        f"tracking: {len(stream)} samples in {np.ptp(stream.time_s):.2f} s, "
+        f"largest gap {1000 * np.diff(stream.time_s).max():.0f} ms, "
+        f"{100 * repeats:.0f} % repeat the one before"
+    )
+    for note in sweep.notes:
+        typer.echo(f"note: {note}")
+
+
+@app.command(epilog="Example: navkit datasets --verify")
+def datasets(
+    verify: Annotated[bool, typer.Option(help="Check what is on this machine against the registry.")] = False,
+    make: Annotated[str | None, typer.Option(help="Make this one now and print where it lies.")] = None,
+) -> None:
+    """List the named data sets."""
+    from navkit import datasets as data
+
+    if make is not None:
+        typer.echo(str(data.make(make)))
+    elif verify:
+        problems = data.verify()
+        if problems:
+            raise data.DatasetError(" ".join(problems))
+        typer.echo("every data set on this machine is what the registry says")
+    else:
+        typer.echo("\n".join(data.names()))
+
+
+def run(application: Callable[[], None]) -> int:
+    """Run a command line: every error that a user can mend is one sentence on stderr and exit code 2."""
+    try:
+        application()
+    except SystemExit as done:
+        return int(done.code) if isinstance(done.code, int) else int(done.code is not None)
+    except (ValueError, OSError) as reason:
+        typer.echo(f"error: {' '.join(str(reason).split())}", err=True)
+        return 2
+    return 0
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Named data: made from a recipe and a seed, checked by hash, or fetched from a public address.
+
+The registry (``datasets/registry.toml``) says for each name how it is made, what it must hash to and
+under which licence. Nothing is downloaded unless you call `fetch`.
+"""
+
+from navkit.datasets._registry import (
+    DatasetError,
+    case_rng,
+    fetch,
+    load,
+    make,
+    names,
+    recording,
+    verify,
+)
+
+__all__ = ["DatasetError", "case_rng", "fetch", "load", "make", "names", "recording", "verify"]

@@ -1,0 +1,293 @@
+"""CustusX ultrasound acquisitions, old layout (one stack) and new (one file a frame).
+
+Layout and rules: CustusX, "US acquisition file format". ``.fts`` holds frame times already corrected
+for latency, ``.tts`` and ``.tp`` the tracking times and ``prMt``, ``.probedata.xml`` the sector.
+"""
+
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from navkit.files._errors import FileError, written_whole
+from navkit.files._metaimage import Header, read_header, read_pixels
+from navkit.files._probe import line_of, probedata_text, read_probe_database, sector_from_probedata
+from navkit.geometry import check_poses, inverse, orthonormalised
+from navkit.tracking import PoseStream, moving_average
+from navkit.ultrasound import ProbeSector, Sweep
+
+Array = NDArray[np.float64]
+
+MAX_GAP_S = 0.25
+SPACING_TOLERANCE_MM = 1e-3
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """The files of one acquisition: its folder and the name they share."""
+
+    folder: Path
+    base: str
+
+    def file(self, ending: str) -> Path:
+        return self.folder / f"{self.base}{ending}"
+
+
+def find_acquisition(path: str | Path) -> Acquisition:
+    """The acquisition in a folder, or the one that a file belongs to."""
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir():
+        raise FileError(f"{path} does not exist.")
+    bases = sorted(p.name.removesuffix(".fts") for p in folder.glob("*.fts"))
+    if not path.is_dir():
+        bases = [b for b in bases if path.name.startswith(b)]
+    if not bases:
+        raise FileError(
+            f"{folder}: no .fts file; expected one with the frame times. Is this a CustusX acquisition?"
+        )
+    if len(bases) > 1:
+        raise FileError(
+            f"{folder}: {len(bases)} acquisitions ({', '.join(bases)}); expected one. Name its .fts file."
+        )
+    return Acquisition(folder, bases[0])
+
+
+def read_acquisition(
+    path: str | Path,
+    *,
+    extrapolate: bool = False,
+    filter_strength: int = 0,
+    spacing_from: Literal["agreed", "image"] = "agreed",
+) -> Sweep:
+    """Read a CustusX acquisition as a sweep in the patient reference.
+
+    Frames outside the tracking interval, or more than 250 ms from a tracking sample, are not valid;
+    ``notes`` counts them.
+
+    Parameters
+    ----------
+    path : the acquisition's folder, or one of its files where a folder holds several
+    extrapolate : continue the tracking in a straight line beyond its ends, as CustusX does without a
+        limit: on one real recording this throws three frames 24, 17 and 9 mm away
+    filter_strength : CustusX's position filter. ``extrapolate=True, filter_strength=2`` are its defaults
+    spacing_from : "agreed" refuses an image whose pixel spacing differs from the probe data by more than
+        0.001 mm; "image" takes the image's, as CustusX does after a correction for sound speed
+
+    Raises
+    ------
+    FileError
+        Missing or contradicting files; the sentence names file, line, expected and got.
+    """
+    acq = find_acquisition(path)
+    frame_time_s = _read_times(acq.file(".fts"))
+    stream = read_tracking(acq)
+    frames, header = _read_frames(acq)
+    if len(frames) != len(frame_time_s):
+        raise FileError(
+            f"{acq.base}: {len(frames)} frames but {len(frame_time_s)} times in {acq.file('.fts').name}; "
+            "expected the same number."
+        )
+    sector, notes = _read_sector(acq, header, spacing_from)
+    stream = moving_average(stream, filter_strength)
+    poses, valid = stream.at(frame_time_s, max_gap_s=MAX_GAP_S, extrapolate=extrapolate)
+    if not valid.any():
+        raise FileError(
+            f"{acq.base}: no frame lies within the tracking. Tracking covers {stream.time_s[0]:.3f} to "
+            f"{stream.time_s[-1]:.3f} s, the frames {frame_time_s[0]:.3f} to {frame_time_s[-1]:.3f} s."
+        )
+    if not valid.all():
+        notes.append(f"{np.count_nonzero(~valid)} of {len(valid)} frames have no tracking and are left out")
+    return Sweep(frames, frame_time_s, poses @ sector.t_M_p(), sector, valid, acq.base, tuple(notes))
+
+
+def read_tracking(acquisition: Acquisition | str | Path) -> PoseStream:
+    """The tracking of an acquisition: ``prMt`` over time, cleaned to exact rotations.
+
+    CustusX writes six digits; matrices off by more than 0.001 are refused.
+    """
+    acq = acquisition if isinstance(acquisition, Acquisition) else find_acquisition(acquisition)
+    time_s = _read_times(acq.file(".tts"))
+    path = acq.file(".tp")
+    rows = _read_rows(path, 4)
+    if len(rows) != 3 * len(time_s):
+        raise FileError(
+            f"{path.name}: {len(rows)} lines; expected {3 * len(time_s)}, three for each of the "
+            f"{len(time_s)} times in {acq.file('.tts').name}."
+        )
+    pose = np.zeros((len(time_s), 4, 4))
+    pose[:, :3] = rows.reshape(-1, 3, 4)
+    pose[:, 3, 3] = 1.0
+    try:
+        check_poses(pose, "pose")
+    except ValueError as reason:
+        found = re.match(r"pose\[(\d+)\](.*)", str(reason))
+        if not found:
+            raise FileError(f"{path.name}: {reason}") from None
+        line = 3 * int(found[1]) + 1
+        raise FileError(f"{path.name} lines {line}-{line + 2}: the pose{found[2]}") from None
+    return PoseStream(time_s, orthonormalised(pose), name=acq.base)
+
+
+def _read_rows(path: Path, width: int) -> Array:
+    """Numbers, `width` a line; a trailing blank line is no line."""
+    if not path.is_file():
+        raise FileError(f"{path.parent.name}/{path.name} is missing; expected it beside the other files.")
+    rows = []
+    lines = path.read_text(encoding="latin-1").rstrip().splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = [float(word) for word in line.split()]
+        except ValueError:
+            row = []
+        if len(row) != width or not all(map(math.isfinite, row)):
+            raise FileError(
+                f"{path.name} line {number}: {line.strip()!r}; expected {width} number{'s'[: width > 1]}."
+            )
+        rows.append(row)
+    if not rows:
+        raise FileError(f"{path.name} is empty; expected one line or more.")
+    return np.array(rows)
+
+
+def _read_times(path: Path) -> Array:
+    """Milliseconds, one a line, as increasing seconds."""
+    ms = _read_rows(path, 1)[:, 0]
+    late = np.flatnonzero(np.diff(ms) <= 0)
+    if late.size:
+        k = int(late[0]) + 1
+        raise FileError(
+            f"{path.name} line {k + 1}: {ms[k]:.3f} ms does not come after the {ms[k - 1]:.3f} ms above it; "
+            "expected increasing times."
+        )
+    return ms / 1000.0
+
+
+def _read_frames(acq: Acquisition) -> tuple[NDArray[np.uint8], Header]:
+    """All frames (n, h, w) grey, and the header that describes them."""
+    stack = acq.file(".mhd")
+    if stack.is_file():
+        header = read_header(stack)
+        return _grey(read_pixels(header), header), header
+    frames: list[NDArray[np.uint8]] = []
+    while (path := acq.file(f"_{len(frames)}.mhd")).is_file():
+        header = read_header(path)
+        frame = _grey(read_pixels(header), header)
+        if len(frame) != 1 or (frames and frame.shape != frames[0].shape):
+            expected = frames[0].shape if frames else (1, *frame.shape[1:])
+            raise FileError(f"{path.name}: frames x rows x columns is {frame.shape}; expected {expected}.")
+        frames.append(frame)
+    if not frames:
+        raise FileError(f"{acq.folder.name}: neither {stack.name} nor {acq.base}_0.mhd; expected the frames.")
+    return np.concatenate(frames), header
+
+
+def _grey(pixels: NDArray[np.generic], header: Header) -> NDArray[np.uint8]:
+    """8-bit grey; colour by the usual luminance weights."""
+    if pixels.dtype != np.uint8:
+        line = header.lines.get("ElementType", "?")
+        raise FileError(f"{header.path.name} line {line}: pixels are {pixels.dtype}; expected MET_UCHAR.")
+    if pixels.ndim == 3:
+        return pixels.astype(np.uint8, copy=False)
+    weights = np.array([0.30, 0.59, 0.11])
+    grey: NDArray[np.uint8] = np.rint(pixels[..., :3].astype(np.float32) @ weights).astype(np.uint8)
+    return grey
+
+
+def _read_sector(
+    acq: Acquisition, header: Header, spacing_from: Literal["agreed", "image"]
+) -> tuple[ProbeSector, list[str]]:
+    """The sector from the probe data (or the probe database), with the image's spacing."""
+    columns, rows = (int(n) for n in header.numbers("DimSize", 2)[:2])
+    sx, sy = header.numbers("ElementSpacing", 2)[:2]
+    path = acq.file(".probedata.xml")
+    sector = sector_from_probedata(path) if path.is_file() else None
+    if sector is None:
+        sector, path = _sector_from_database(acq, header, (rows, columns))
+    if sector.shape != (rows, columns):
+        raise FileError(
+            f"{path.name} line {line_of(path, 'width=')}: the probe's image is {sector.shape[1]} x "
+            f"{sector.shape[0]} pixels but {header.path.name} line {header.lines['DimSize']} has "
+            f"{columns} x {rows}; expected the same."
+        )
+    notes = []
+    off = max(abs(sx - sector.spacing_mm[0]), abs(sy - sector.spacing_mm[1]))
+    if off > SPACING_TOLERANCE_MM:
+        told = (
+            f"{path.name} line {line_of(path, 'spacing')}: pixel spacing "
+            f"{sector.spacing_mm[0]:g} x {sector.spacing_mm[1]:g} mm but {header.path.name} "
+            f"line {header.lines['ElementSpacing']} has {sx:g} x {sy:g} mm"
+        )
+        if spacing_from != "image":
+            raise FileError(
+                f"{told}; expected the same. If the picture was corrected for sound speed, "
+                "take the image's: spacing_from='image'."
+            )
+        notes.append(f"{told}; the image's is used")
+    return replace(sector, spacing_mm=(sx, sy)), notes
+
+
+def _sector_from_database(
+    acq: Acquisition, header: Header, shape: tuple[int, int]
+) -> tuple[ProbeSector, Path]:
+    """The configuration that the frames name, looked up in ProbeCalibConfigs.xml beside them."""
+    path = acq.folder / "ProbeCalibConfigs.xml"
+    key = header.fields.get("ConfigurationID")
+    if key is None or not path.is_file():
+        raise FileError(
+            f"{acq.folder.name}: no usable {acq.base}.probedata.xml, and "
+            f"{'no ConfigurationID in ' + header.path.name if key is None else 'no ' + path.name}; "
+            "expected one of the two ways to learn the sector."
+        )
+    database = read_probe_database(path)
+    if key not in database:
+        raise FileError(
+            f"{header.path.name} line {header.lines['ConfigurationID']}: {key} is not one of the "
+            f"{len(database)} configurations in {path.name}."
+        )
+    return replace(database[key], shape=shape), path
+
+
+def write_acquisition(
+    sweep: Sweep, folder: str | Path, *, layout: Literal["stack", "frames"] = "stack"
+) -> None:
+    """Write the valid frames of a sweep as a CustusX acquisition, old layout or new.
+
+    The tracking written is one sample a frame. Nothing is left behind if writing fails.
+    """
+    folder = Path(folder)
+    keep = sweep.valid
+    base = sweep.name or "acquisition"
+    pr_M_t = orthonormalised(sweep.pr_M_p[keep] @ inverse(sweep.sector.t_M_p()))
+    times = "".join(f"{1000 * t:.4f}\n" for t in sweep.time_s[keep])
+    frames = sweep.frames[keep]
+    with written_whole(folder / base) as temporary:
+        (temporary / f"{base}.fts").write_text(times)
+        (temporary / f"{base}.tts").write_text(times)
+        lines = ("{:.9g} {:.9g} {:.9g} {:.9g}\n".format(*row) for pose in pr_M_t for row in pose[:3])
+        (temporary / f"{base}.tp").write_text("".join(lines))
+        (temporary / f"{base}.probedata.xml").write_text(probedata_text(sweep.sector))
+        parts = (
+            [(f"{base}", frames)]
+            if layout == "stack"
+            else [(f"{base}_{k}", f[None]) for k, f in enumerate(frames)]
+        )
+        for name, stack in parts:
+            (temporary / f"{name}.raw").write_bytes(np.ascontiguousarray(stack).tobytes())
+            (temporary / f"{name}.mhd").write_text(_header_text(sweep.sector, len(stack), name))
+
+
+def _header_text(sector: ProbeSector, n: int, name: str) -> str:
+    sx, sy = sector.spacing_mm
+    height, width = sector.shape
+    return (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        "CompressedData = False\nTransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\n"
+        "CenterOfRotation = 0 0 0\n"
+        f"ElementSpacing = {sx:.9g} {sy:.9g} {sx:.9g}\nDimSize = {width} {height} {n}\n"
+        f"ElementType = MET_UCHAR\nModality = US\nElementDataFile = {name}.raw\n"
+    )

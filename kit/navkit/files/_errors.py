@@ -1,0 +1,27 @@
+"""The one error of this room, and the safe way to write."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class FileError(ValueError):
+    """A file that cannot be trusted: one sentence with file, line, expected and got."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`; what is written there is moved when the block succeeds.
+
+    All files of the folder move to the folder of `path` in the order of their names.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder
+        for part in sorted(folder.iterdir()):
+            part.replace(path.parent / part.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,30 @@
+"""What every test may ask for."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def navkit_data() -> Path:
+    """Real recordings (NAVKIT_DATA, else ../shared/data); the test is skipped where there are none."""
+    folder = Path(os.environ.get("NAVKIT_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "LIST.md").is_file():
+        pytest.skip("no real recordings here: set NAVKIT_DATA to their folder")
+    return folder
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator seeded by the test's own name: repeatable, and different in every test."""
+    return np.random.default_rng(list(request.node.name.encode()))
