@@ -124,13 +124,17 @@ def datasets(
         typer.echo("\n".join(data.names()))
 
 
-def run(application: Callable[[], None]) -> int:
-    """Run a command line: every error that a user can mend is one sentence on stderr and exit code 2."""
+def run(application: Callable[[], None], *mendable: type[Exception]) -> int:
+    """Run a command line: every error that a user can mend is one sentence on stderr and exit code 2.
+
+    Those are ValueError and OSError, and what `mendable` adds.
+    """
+    caught: tuple[type[Exception], ...] = (ValueError, OSError, *mendable)
     try:
         application()
     except SystemExit as done:
         return int(done.code) if isinstance(done.code, int) else int(done.code is not None)
-    except (ValueError, OSError) as reason:
+    except caught as reason:
         typer.echo(f"error: {' '.join(str(reason).split())}", err=True)
         return 2
     return 0

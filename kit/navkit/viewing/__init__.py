@@ -6,6 +6,6 @@ drawn with matplotlib; PyVista's scenes are for who asks for them and has OpenGL
 """
 
 from navkit.viewing._figure import MARKS, new_figure, save, show
-from navkit.viewing._slices import frame_gallery, orthogonal_slices
+from navkit.viewing._slices import frame_gallery, orthogonal_slices, sweep_and_volume
 
-__all__ = ["MARKS", "frame_gallery", "new_figure", "orthogonal_slices", "save", "show"]
+__all__ = ["MARKS", "frame_gallery", "new_figure", "orthogonal_slices", "save", "show", "sweep_and_volume"]

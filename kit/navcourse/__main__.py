@@ -1,0 +1,170 @@
+"""The command line of the course: ``navcourse demo``, ``lab``, ``build``, ``grade``, ``check``."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from navkit.__main__ import run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+app = typer.Typer(
+    help="The navigation-platform course: build lessons, grade classes. "
+    "For teaching and research; not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command(epilog="Example: navcourse demo --out build/demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the page; what is there is replaced.")] = Path(
+        "build/demo"
+    ),
+) -> None:
+    """The whole chain: a recording becomes a volume, lessons are built, a class is graded, on one page."""
+    from navcourse.demo import run_demo
+
+    run_demo(ROOT, out)
+
+
+@app.command(epilog="Example: navcourse lab")
+def lab() -> None:
+    """Open JupyterLab on the self-study notebooks."""
+    command = [sys.executable, "-m", "jupyterlab", str(ROOT / "notebooks")]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command(epilog="Example: navcourse notebooks --check")
+def notebooks(
+    check: Annotated[bool, typer.Option("--check", help="Only say what is stale; change nothing.")] = False,
+) -> None:
+    """Derive the self-study notebooks and the generated pages from their sources."""
+    from navcourse.course import needs_table
+    from navcourse.environment import environment_yml
+    from navcourse.lesson import find_lessons, read_lesson
+    from navcourse.render import render, write_notebook
+    from navcourse.verify import stale
+
+    if check:
+        problems = stale(ROOT)
+        if problems:
+            raise ValueError(" ".join(problems) + " Run: navcourse notebooks")
+        typer.echo("every derived notebook is fresh")
+        return
+    lessons = [read_lesson(path) for path in find_lessons(ROOT / "notebooks" / "src").values()]
+    wanted = set()
+    for lesson in lessons:
+        path = ROOT / "notebooks" / lesson.module / f"{lesson.id}.ipynb"
+        write_notebook(render(lesson, "self_study"), path)
+        wanted.add(path)
+    for path in (ROOT / "notebooks").glob("*/*.ipynb"):
+        if path not in wanted:
+            path.unlink()
+    (ROOT / "courses" / "README.md").write_text(needs_table(ROOT), encoding="utf-8")
+    (ROOT / "environment.yml").write_text(environment_yml(ROOT), encoding="utf-8")
+    typer.echo(f"{len(lessons)} lessons derived into notebooks/")
+
+
+@app.command(epilog="Example: navcourse build practical_use --selection half_day")
+def build(
+    course: Annotated[str, typer.Argument(help="A folder of courses/.")],
+    selection: Annotated[
+        str | None, typer.Option(help="A selection of its lessons; all when left out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to; build/<course> when left out.")] = None,
+) -> None:
+    """Build a course's student and instructor notebooks, numbered in their order."""
+    from navcourse.course import build as build_course
+    from navcourse.course import read_course
+
+    folder = out or ROOT / "build" / course
+    build_course(ROOT, read_course(ROOT / "courses" / course), selection, folder)
+    typer.echo(
+        f"{course}: notebooks for learners in {folder / 'student'}, for you in {folder / 'instructor'}"
+    )
+
+
+@app.command(epilog="Example: navcourse grade practical_use --selection half_day --submissions downloads")
+def grade(
+    course: Annotated[str, typer.Argument(help="A folder of courses/.")] = "practical_use",
+    selection: Annotated[str, typer.Option(help="A selection of its lessons.")] = "half_day",
+    submissions: Annotated[
+        Path | None, typer.Option(help="Notebooks or zip files named <student>_<lesson>; grading/downloaded.")
+    ] = None,
+    cohort: Annotated[
+        str, typer.Option(help="Seeds the hidden cases; one word for each class.")
+    ] = "workshop",
+    require_sandbox: Annotated[
+        bool, typer.Option("--require-sandbox", help="Refuse to run learners' code without bubblewrap.")
+    ] = False,
+) -> None:
+    """Grade a class through nbgrader: release, collect, autograde, feedback; one table at the end."""
+    from rich.console import Console
+
+    from navcourse.demo import grade_selection, told_progress
+    from navcourse.grading.report import marks_table, write_csv
+
+    root = ROOT / "grading"
+    with told_progress() as progress:
+        report = grade_selection(
+            ROOT,
+            course,
+            selection,
+            course_root=root,
+            submissions=submissions or root / "downloaded",
+            cohort=cohort,
+            require_sandbox=require_sandbox,
+            progress=progress,
+        )
+    Console().print(marks_table(report))
+    write_csv(report, root / "marks.csv")
+    typer.echo(f"marks: {root / 'marks.csv'}; feedback: {root / 'feedback'}; by hand: nbgrader formgrader")
+
+
+@app.command(
+    epilog="Example: navcourse check -- tests/navkit -k pivot",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def check(
+    context: typer.Context,
+    only: Annotated[
+        Literal["all", "lint", "tests"], typer.Option(help="Style and types, or the tests, or all.")
+    ] = "all",
+) -> None:
+    """Everything that CI checks: style, types, tests, notebooks, grading end to end."""
+    python = sys.executable
+    lint = [
+        [python, "-m", "ruff", "check", "."],
+        [python, "-m", "ruff", "format", "--check", "."],
+        [python, "-m", "mypy"],
+    ]
+    tests = [[python, "-m", "pytest", "-n", "2", "--dist", "worksteal", *context.args]]
+    for command in {"all": lint + tests, "lint": lint, "tests": tests}[only]:
+        typer.echo("$ " + " ".join(command[1:]))
+        code = subprocess.run(command, cwd=ROOT, env=_environment(), check=False).returncode
+        if code:
+            raise typer.Exit(code)
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment with the interpreter's own scripts on PATH: nbgrader calls alembic."""
+    scripts = str(Path(sys.executable).parent)
+    return os.environ | {"PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")])}
+
+
+def main() -> None:
+    """The console script."""
+    from navcourse.grading.settings import GradingError
+
+    os.environ.update(_environment())
+    sys.exit(run(app, GradingError))
+
+
+if __name__ == "__main__":
+    main()
