@@ -1,0 +1,245 @@
+"""Two nbgrader preprocessors: one asks the learner's function, the other gives the score.
+
+They stand in ``Autograde.autograde_preprocessors`` (see `run.class_config`), so that everything
+before and after is nbgrader's own. `ProbeExecute` runs the notebook and, after each check cell,
+a probe that never becomes part of the notebook. `Judge`, outside the kernel, replaces the check
+cell's outputs so that nbgrader's rule for partial credit records exactly the judge's number.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+import uuid
+from functools import lru_cache
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient.client import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.util import run_sync
+from nbformat import NotebookNode, v4
+from nbgrader.preprocessors import Execute, NbGraderPreprocessor
+from traitlets import Bool, Dict, Integer, List, Unicode
+
+from navcourse.grading import sandbox
+from navcourse.grading.judge import Case, Hidden, Verdict, cases, load_checks, score
+from navcourse.grading.probe import Answer, answers_from, pack_inputs
+
+__all__ = ["Judge", "ProbeExecute", "asked_of", "checks_in", "exercise_of", "judged_path"]
+
+NO_CHECK = "there is no hidden check for this exercise"
+TIMED_OUT = "the code did not finish in time: is there a loop that never ends?"
+DEAD = "the notebook's process ended before this exercise could be judged"
+MOST_TEXT = 4000
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class ProbeExecute(Execute):
+    """Execute in the sandbox; after each check cell, ask the learner's function the hidden cases."""
+
+    iopub_timeout: int  # nbclient's, here for the type checker
+    checks_folder = Unicode("", help="folder of the hidden checks").tag(config=True)
+    cohort = Unicode("", help="seeds the hidden cases").tag(config=True)
+    require_sandbox = Bool(False, help="refuse to run learners' code without bubblewrap").tag(config=True)
+    readable = List(Unicode(), help="folders the kernel may read, such as data sets").tag(config=True)
+    caches = Dict(help="name -> folder of the host to copy in: numba, matplotlib").tag(config=True)
+    memory_mb = Integer(6000, help="address space of one kernel").tag(config=True)
+
+    def create_kernel_manager(self) -> Any:
+        # One private folder for each kernel: connection file, sockets, the submission's copy.
+        manager = self.kernel_manager_class(
+            kernel_name=sandbox.kernelspec(self._private / "jupyter"),
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(self._private / "jupyter" / "kernels")]),
+            connection_file=str(self._private / "kernel.json"),
+            config=self.config,
+        )
+        if os.name != "nt":  # no network inside; outside, no port that another user could reach
+            manager.transport, manager.ip = "ipc", str(self._private / "s" / "k")
+        self.km = manager
+        return manager
+
+    def preprocess(self, nb: NotebookNode, resources: Any, km: Any = None) -> tuple[NotebookNode, Any]:
+        if not sandbox.sandbox_available():
+            if self.require_sandbox:
+                raise RuntimeError("no sandbox here: bubblewrap is missing or may not make a namespace")
+            self.log.warning("no sandbox here: the code runs as you, with limits on time and memory only")
+        self._private = Path(tempfile.mkdtemp(prefix="nc-"))
+        self._told: dict[str, list[Answer] | str] = {}
+        self._timed_out = False
+        resources["navcourse"] = self._told
+        sandbox.write_settings(
+            self._private,
+            use_bwrap=sandbox.sandbox_available(),
+            readable=[Path(p) for p in self.readable],
+            caches={name: Path(folder) for name, folder in self.caches.items()},
+            memory_mb=self.memory_mb,
+        )
+        NotebookClient.__init__(self, nb, km)
+        self.reset_execution_trackers()
+        self._check_assign_resources(resources)
+        try:
+            self._execute_all(nb, resources)
+        except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
+            # Cells that were not reached have no entry in `_told`: the judge says what that means.
+            own_words = self._private / sandbox.LOG_NAME
+            said = own_words.read_text(errors="replace")[-2000:] if own_words.is_file() else ""
+            self.log.error("kernel lost: %s %s", error, said)
+        finally:
+            shutil.rmtree(self._private, ignore_errors=True)
+        return nb, resources
+
+    def _execute_all(self, nb: NotebookNode, resources: Any) -> None:
+        with self.setup_kernel():
+            info = self.wait_for_reply(self.kc.kernel_info())
+            if info is None:
+                raise DeadKernelError("the kernel did not say who it is")
+            nb.metadata["language_info"] = info["content"]["language_info"]
+            for index, cell in enumerate(list(nb.cells)):
+                finished = self._run(cell, resources, index)
+                exercise = exercise_of(cell)
+                if exercise:
+                    self._told[exercise] = self._ask(exercise, nb, resources) if finished else TIMED_OUT
+        self.set_widgets_metadata()
+
+    def _run(self, cell: NotebookNode, resources: Any, index: int) -> bool:
+        """Execute one cell; False when it ran out of time and was interrupted."""
+        usual = self.iopub_timeout
+        self._timed_out = False
+        try:
+            self.preprocess_cell(cell, resources, index)
+        finally:
+            self.iopub_timeout = usual
+        if self._timed_out and not self._responds():
+            raise DeadKernelError("the kernel cannot be interrupted")
+        return not self._timed_out
+
+    async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> Any:
+        # After an interrupt the end of the outputs comes at once or never: do not wait as for a busy machine.
+        self._timed_out, self.iopub_timeout = True, min(5, self.iopub_timeout)
+        return await super()._async_handle_timeout(timeout, cell)
+
+    def _responds(self) -> bool:
+        async def reply() -> bool:
+            wanted, end = self.kc.kernel_info(), time.monotonic() + 5.0
+            while time.monotonic() < end:
+                try:
+                    message = await self.kc.shell_channel.get_msg(timeout=1.0)
+                except Empty:
+                    continue
+                if message["parent_header"].get("msg_id") == wanted:
+                    return True
+            return False
+
+        return bool(run_sync(reply)())
+
+    def _ask(self, exercise: str, nb: NotebookNode, resources: Any) -> list[Answer] | str:
+        check = checks_in(self.checks_folder).get(exercise)
+        if check is None:
+            return NO_CHECK
+        asked, packed = asked_of(check, self.cohort)
+        nonce = uuid.uuid4().hex
+        source = (
+            "import navcourse.grading.probe as _navcourse_probe\n"
+            f"_navcourse_probe.probe({exercise!r}, {packed!r}, {nonce!r})"
+        )
+        cell = v4.new_code_cell(source)
+        # nbclient wants the cell in the notebook while it runs; it must never be saved with it.
+        nb.cells.append(cell)
+        try:
+            finished = self._run(cell, resources, len(nb.cells) - 1)
+        finally:
+            nb.cells.pop()
+        if not finished:
+            return TIMED_OUT
+        return answers_from(_stream(cell, "stdout"), len(asked), nonce)
+
+
+class Judge(NbGraderPreprocessor):
+    """Replace each check cell's outputs by the visible text, the judge's lines and the score."""
+
+    checks_folder = Unicode("", help="folder of the hidden checks").tag(config=True)
+    cohort = Unicode("", help="seeds the hidden cases").tag(config=True)
+    course_root = Unicode("", help="the verdicts are kept in its folder judged/").tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        told: dict[str, list[Answer] | str] = resources.get("navcourse", {})
+        record: dict[str, Any] = {}
+        for cell in nb.cells:
+            exercise = exercise_of(cell)
+            if not exercise:
+                continue
+            points = float(cell.metadata.nbgrader["points"])
+            answers = told.get(exercise, DEAD)
+            verdict = self._verdict(exercise, answers, points)
+            human = answers if answers in (DEAD, NO_CHECK) else ""
+            record[exercise] = {"points": verdict.points, "lines": verdict.lines, "human": human}
+            _replace_outputs(cell, verdict)
+        who = resources["nbgrader"]
+        path = judged_path(Path(self.course_root), who["assignment"], who["student"], who["notebook"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        return nb, resources
+
+    def _verdict(self, exercise: str, answers: list[Answer] | str, points: float) -> Verdict:
+        if isinstance(answers, str):
+            then = "" if answers == TIMED_OUT else "; a human will look at it"
+            return Verdict(0.0, points, (f"✗ {answers}{then}",))
+        asked, _ = asked_of(checks_in(self.checks_folder)[exercise], self.cohort)
+        return score(asked, answers, points)
+
+
+def exercise_of(cell: NotebookNode) -> str:
+    """The exercise that a check cell belongs to; empty for every other cell."""
+    marks = cell.metadata.get("nbgrader", {})
+    grade_id = str(marks.get("grade_id", ""))
+    is_check = cell.cell_type == "code" and marks.get("grade") and not marks.get("solution")
+    return grade_id.removeprefix("check_") if is_check and grade_id.startswith("check_") else ""
+
+
+def judged_path(course_root: Path, assignment: str, student: str, notebook: str) -> Path:
+    """Where the verdicts of one notebook are kept."""
+    return course_root / "judged" / student / assignment / f"{notebook}.json"
+
+
+@lru_cache(maxsize=4)
+def checks_in(folder: str) -> dict[str, Hidden]:
+    """The hidden checks of a folder, read once."""
+    return load_checks(Path(folder))
+
+
+@lru_cache(maxsize=64)
+def asked_of(check: Hidden, cohort: str) -> tuple[list[Case], str]:
+    """The cases of a check and their packed inputs: the same for the whole class, so made once."""
+    made = cases(check, cohort)
+    return made, pack_inputs([case.inputs for case in made])
+
+
+def _stream(cell: NotebookNode, name: str) -> str:
+    wanted = [o.text for o in cell.get("outputs", []) if o.output_type == "stream" and o.name == name]
+    return "".join(wanted)
+
+
+def _visible_text(cell: NotebookNode) -> str:
+    """What the visible check said: its printed lines and the message of its error, no stderr."""
+    text = _stream(cell, "stdout").rstrip()[:MOST_TEXT]
+    for output in cell.get("outputs", []):
+        if output.output_type == "error":
+            message = _ANSI.sub("", str(output.get("evalue") or output.get("ename", "")))
+            mark = "" if message.startswith("✗") else "✗ "
+            text += f"\n{mark}{message[:MOST_TEXT]}"
+    return text.strip()
+
+
+def _replace_outputs(cell: NotebookNode, verdict: Verdict) -> None:
+    heading = f"Hidden checks: {verdict.points:g} of {verdict.max_points:g} points"
+    text = "\n".join([t for t in (_visible_text(cell),) if t] + [heading, *verdict.lines]) + "\n"
+    number = repr(float(verdict.points))  # nbgrader reads this text as a number; anything else is full marks
+    cell.outputs = [
+        v4.new_output("stream", name="stdout", text=text),
+        v4.new_output("execute_result", data={"text/plain": number}, execution_count=cell.execution_count),
+    ]
