@@ -33,9 +33,8 @@ def test_there_are_lessons_to_test():
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=by_name)
 def test_a_lesson_has_the_anatomy_of_a_lesson(path):
-    from navcourse.verify import anatomy
-
     from navcourse.lesson import read_lesson
+    from navcourse.verify import anatomy
 
     assert anatomy(read_lesson(path)) == []
 
@@ -51,10 +50,9 @@ def test_the_derived_notebooks_are_fresh():
 @pytest.mark.parametrize("path", SCRIPTS, ids=by_name)
 def test_a_notebook_runs_from_clean_and_says_nothing_on_stderr(path, kind):
     """The instructor's runs solved; the self-study one runs with its stubs: a stuck learner can go on."""
+    from navcourse.lesson import read_lesson
     from navcourse.render import render
     from navcourse.verify import execute, execute_problems
-
-    from navcourse.lesson import read_lesson
 
     lesson = read_lesson(path)
     notebook = render(lesson, kind)

@@ -82,6 +82,12 @@ def check_poses(poses: ArrayLike, name: str, *, at_least: int = 1) -> Array:
         raise ValueError(f"{name} has shape {m.shape}; expected (n, 4, 4).")
     if len(m) < at_least:
         raise ValueError(f"{name} has {len(m)} poses; expected at least {at_least}.")
+    bad = ~np.isfinite(m).all(axis=(1, 2))
+    if bad.any():
+        k = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"{name}[{k}] has NaN or infinity in it; expected finite numbers. Was the tool hidden?"
+        )
     bad = ~np.isclose(m[:, 3], [0, 0, 0, 1]).all(axis=1)
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
@@ -228,8 +234,9 @@ def interpolate_poses(
     q = np.atleast_1d(np.asarray(query_s, dtype=float))
     if t.shape != (len(m),):
         raise ValueError(f"time_s has shape {t.shape}; expected ({len(m)},), one time for each pose.")
-    if (np.diff(t) <= 0).any():
-        k = int(np.flatnonzero(np.diff(t) <= 0)[0]) + 1
+    late = ~(np.diff(t) > 0)  # NaN is late as well
+    if late.any():
+        k = int(np.flatnonzero(late)[0]) + 1
         raise ValueError(f"time_s[{k}] = {t[k]} does not come after {t[k - 1]}; times must increase.")
 
     after = np.clip(np.searchsorted(t, q, side="left"), 1, len(t) - 1)
@@ -277,7 +284,7 @@ class SpaceGraph:
 
     def set(self, q: str, r: str, q_M_r: ArrayLike) -> "SpaceGraph":
         """Record ``q_M_r``. A link may be replaced; a second path between two spaces is refused."""
-        m = np.asarray(q_M_r, dtype=float)
+        m = np.array(q_M_r, dtype=float)  # a copy: the caller may write to its own
         if m.shape != (4, 4):
             raise ValueError(f"{q}_M_{r} has shape {m.shape}; expected (4, 4).")
         if q == r:
@@ -288,8 +295,9 @@ class SpaceGraph:
                 f"{q}_M_{r} would close a loop: {q} already reaches {r} by {' - '.join(path)}. "
                 "Two paths can disagree; remove one."
             )
+        back = inverse(m)
         self._links.setdefault(q, {})[r] = m
-        self._links.setdefault(r, {})[q] = inverse(m)
+        self._links.setdefault(r, {})[q] = back
         return self
 
     def get(self, q: str, r: str) -> Array:

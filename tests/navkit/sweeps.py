@@ -8,8 +8,11 @@ from navkit.ultrasound import ProbeSector, Sweep
 
 
 def small_sector(kind: str = "linear") -> ProbeSector:
-    """A small sector: unequal spacing, fractional origin off centre, a clip that cuts one side."""
-    width = 9.0 if kind == "linear" else 0.9
+    """A small sector: unequal spacing, fractional origin off centre, a clip that cuts one side.
+
+    The curved one's near arc leaves a gap in the middle of its first row.
+    """
+    width = 9.0 if kind == "linear" else 1.4
     depth = (0.4, 11.0) if kind == "linear" else (3.0, 12.0)
     return ProbeSector(kind, width, depth, (17.25, 2.5), (0.31, 0.47), (3, 30, 1, 24), (27, 36))
 

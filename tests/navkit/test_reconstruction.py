@@ -135,6 +135,20 @@ def test_the_result_is_the_same_for_any_number_of_threads(rng):
         assert np.array_equal(one.weight, many.weight)
 
 
+def test_a_pixel_on_the_border_of_two_slabs_is_counted_once():
+    """Frames along z whose pixels lie exactly half way between voxels, where threads hand over."""
+    sector = ProbeSector("linear", 8, (0, 8), (4, 0), (1.0, 1.0), (0, 7, 0, 7), (8, 8))
+    frames = np.ones((9, 8, 8), dtype=np.uint8)
+    lying = Rotation.from_matrix([[0, 1, 0], [0, 0, 1], [1, 0, 0]])  # x_t, across the frames, along z
+    position = np.array([[5.0, 1.0, k - 0.5] for k in range(9)])
+    sweep = Sweep(
+        frames, np.arange(9.0), pose_from(lying, position) @ sector.t_M_p(), sector, np.ones(9, dtype=bool)
+    )
+    grid = Grid((9, 12, 14), (1.0, 1.0, 1.0), np.eye(4))
+    for threads in (1, 3, 9):
+        assert reconstruct(sweep, grid, threads=threads).weight.sum() == frames.size
+
+
 def test_a_constant_stays_constant_and_empty_stays_empty(rng):
     sweep = hand_sweep(rng)
     sweep = replace(sweep, frames=np.full_like(sweep.frames, 77))

@@ -88,10 +88,13 @@ def test_the_position_filter_equals_a_naive_mean_of_poses(rng):
 
 
 def test_the_position_filter_does_not_mind_a_quaternions_sign(rng):
-    """The stream turns through 180 degrees, where the sign of a quaternion flips."""
-    angle = np.linspace(np.pi - 0.2, np.pi + 0.2, 41)
-    stream = PoseStream(
-        np.arange(41.0), pose_from(Rotation.from_rotvec(np.outer(angle, [0, 0.6, 0.8])), np.zeros((41, 3)))
+    """A matrix's quaternion has its largest part positive: about this axis its sign flips at 103 degrees."""
+    angle = np.radians(np.linspace(90, 115, 41))
+    turn = Rotation.from_rotvec(np.outer(angle, [0, -0.6, -0.8]))
+    signs = np.sign(
+        np.sum(turn.as_quat()[1:] * Rotation.from_matrix(turn.as_matrix()).as_quat()[:-1], axis=1)
     )
+    assert len(set(signs)) == 2, "the case must have a flip"
+    stream = PoseStream(np.arange(41.0), pose_from(turn, np.zeros((41, 3))))
     away = pose_error(moving_average(stream, 2).pose[3:-3], stream.pose[3:-3]).rotation_rad
     assert away.max() < 1e-6
