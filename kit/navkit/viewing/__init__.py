@@ -6,6 +6,27 @@ drawn with matplotlib; PyVista's scenes are for who asks for them and has OpenGL
 """
 
 from navkit.viewing._figure import MARKS, new_figure, save, show
+from navkit.viewing._reconstruction import (
+    compare_slices,
+    frames_in_space,
+    voxel_shares,
+    wires_in_their_plane,
+)
 from navkit.viewing._slices import frame_gallery, orthogonal_slices, sweep_and_volume
+from navkit.viewing._tracking import curves, point_clouds
 
-__all__ = ["MARKS", "frame_gallery", "new_figure", "orthogonal_slices", "save", "show", "sweep_and_volume"]
+__all__ = [
+    "MARKS",
+    "compare_slices",
+    "curves",
+    "frame_gallery",
+    "frames_in_space",
+    "new_figure",
+    "orthogonal_slices",
+    "point_clouds",
+    "save",
+    "show",
+    "sweep_and_volume",
+    "voxel_shares",
+    "wires_in_their_plane",
+]
