@@ -48,7 +48,7 @@ CLASS = (
     Participant(
         "p04",
         "picture mirrored; the last pixel kept instead of the mean",
-        {"pixel_to_reference": "mirrors_the_picture", "nearest_voxel_mean": "keeps_the_last"},
+        {"pixel_to_reference": "mirrored", "nearest_voxel_mean": "the_last"},
     ),
     Participant("p05", "opened the notebooks and handed them in untouched", writes=False),
     Participant(
@@ -180,15 +180,24 @@ def _answer(lesson: Lesson, exercise: str, who: Participant, wrong: Mapping[tupl
     """The source of an exercise cell: the solution or the participant's mistake under the right name."""
     if exercise in who.mistakes:
         function = wrong[exercise, who.mistakes[exercise]].function
-        lines = inspect.getsource(function).splitlines()
-        start = next(k for k, line in enumerate(lines) if line.startswith("def "))
-        source = "\n".join(lines[start:]).replace(f"def {function.__name__}(", f"def {exercise}(", 1)
+        source = "\n\n\n".join(_with_helpers(function)).replace(
+            f"def {function.__name__}(", f"def {exercise}("
+        )
     else:
         source = solution_source(lesson, exercise)
     if who.warns:
         head, _, body = source.partition(":\n")
         source = f'{head}:\n    import warnings\n\n    warnings.warn("deprecated, says a library")\n{body}'
     return "import numpy as np\n\n" + source
+
+
+def _with_helpers(function: Any) -> list[str]:
+    """The source of a function without its decorator, after the functions of its module that it calls."""
+    lines = inspect.getsource(function).splitlines()
+    start = next(k for k, line in enumerate(lines) if line.startswith("def "))
+    called = [function.__globals__.get(name) for name in function.__code__.co_names]
+    helpers = [f for f in called if inspect.isfunction(f) and f.__module__ == function.__module__]
+    return [*(text for f in helpers for text in _with_helpers(f)), "\n".join(lines[start:])]
 
 
 def grade_selection(

@@ -12,6 +12,7 @@ from navkit.viewing._reconstruction import (
     voxel_shares,
     wires_in_their_plane,
 )
+from navkit.viewing._registration import error_maps, error_scatter
 from navkit.viewing._slices import frame_gallery, orthogonal_slices, sweep_and_volume
 from navkit.viewing._tracking import curves, point_clouds
 
@@ -19,6 +20,8 @@ __all__ = [
     "MARKS",
     "compare_slices",
     "curves",
+    "error_maps",
+    "error_scatter",
     "frame_gallery",
     "frames_in_space",
     "new_figure",
