@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -86,11 +87,12 @@ def run_demo(root: Path, out: Path) -> None:
         )
     write_page(out, facts, course, lessons, report, time.perf_counter() - begin)
     console.print(marks_table(report))
-    console.print(f"The page:      {out / 'index.html'}")
-    console.print(
-        f"The notebooks: {out / 'notebooks' / 'student'} (learners), {out / 'notebooks' / 'instructor'} (you)"
-    )
-    console.print("Next:          make lab, and open reconstruction/volume_reconstruction.ipynb")
+    for line in (
+        f"The page:      {out / 'index.html'}",
+        f"The notebooks: {out / 'notebooks' / 'student'} (learners) and instructor (you) beside it",
+        "Next:          make lab, and open reconstruction/volume_reconstruction.ipynb",
+    ):
+        console.print(line, soft_wrap=True)
 
 
 def reconstruct_and_picture(out: Path) -> dict[str, str]:
@@ -111,7 +113,7 @@ def reconstruct_and_picture(out: Path) -> dict[str, str]:
     chosen = [int(used[int(q * (len(used) - 1))]) for q in (0.05, 0.3, 0.47, 0.7)]
     words = {
         "frames": f"Four frames of the {kind} of a wire cross in water. One wire is a bright point that "
-        "wanders from frame to frame, the other as a line when the probe passes along it.",
+        "wanders from frame to frame, the other is a line when the probe passes along it.",
         "slices": f"Three slices through the volume at the point where the wires cross. They meet at "
         f"{wires.angle_deg:.1f} degrees. Blue-grey is where there are no data.",
     }
@@ -265,12 +267,27 @@ def write_page(
         report=report,
         stories=stories,
         feedback={row.student: _pages(out, row.feedback) for row in report.rows},
+        heard={row.student: _heard(out / "grading", report.assignment, row.student) for row in report.rows},
         sandbox=sandbox_available(),
         minutes=sum(lesson.minutes for lesson in lessons),
         seconds=seconds,
         version=__version__,
     )
     (out / "index.html").write_text(page, encoding="utf-8")
+
+
+def _heard(course_root: Path, assignment: str, student: str) -> dict[str, str]:
+    """What the judge told a participant about each exercise that is not right, a line each.
+
+    A line that names a likely cause comes before one that does not.
+    """
+    told = {}
+    for path in sorted((course_root / "judged" / student / assignment).glob("*.json")):
+        for exercise, verdict in json.loads(path.read_text(encoding="utf-8")).items():
+            wrong = [line for line in verdict["lines"] if line.startswith("✗")]
+            if wrong:
+                told[exercise] = next((line for line in wrong if "This looks like" in line), wrong[0])
+    return told
 
 
 def _pages(out: Path, folder: Path | None) -> dict[str, str]:

@@ -84,20 +84,25 @@ def class_report(
 
 
 def marks_table(report: ClassReport) -> "Table":
-    """The class as a table for the terminal; the status is in words, not in a colour."""
+    """The class as a table for the terminal, narrow enough for 80 columns.
+
+    The status is in words, not in a colour; what a human must know stands below, a line each.
+    """
     from rich.table import Table
 
-    nobodys = [f"{p.notebook}: {p.reason}. {p.what_to_do}" for p in report.problems if not p.student]
-    table = Table(title=f"Marks: {report.assignment}", caption="\n".join(nobodys) or None)
+    below = [f"{p.notebook}: {p.reason}. {p.what_to_do}" for p in report.problems if not p.student]
+    table = Table(title=f"Marks: {report.assignment}", caption_justify="left", padding=(0, 0, 0, 1))
     table.add_column("student")
-    for exercise in report.maximum:
-        table.add_column(exercise, justify="right")
-    table.add_column("total", justify="right")
-    table.add_column("status", overflow="fold")
+    for exercise, points in report.maximum.items():
+        table.add_column(f"{exercise.replace('_', chr(10))}\n({points:g})", justify="right", no_wrap=True)
+    table.add_column("total", justify="right", no_wrap=True)
+    table.add_column("status", min_width=11)
     for row in report.rows:
         marks = [f"{row.points[exercise]:g}" for exercise in report.maximum]
-        text = "; ".join([row.status, *row.notes, *_waiting(row)])
-        table.add_row(row.student, *marks, f"{row.total:g} of {row.max:g}", text)
+        status, _, why = row.status.partition(": ")
+        table.add_row(row.student, *marks, f"{row.total:g}/{row.max:g}", status)
+        below += [f"{row.student}: {text}" for text in [why, *row.notes, *_waiting(row)] if text]
+    table.caption = "\n".join(below) or None
     return table
 
 
