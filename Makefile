@@ -18,7 +18,7 @@ test: .venv/ready        ## everything that CI checks
 lab: .venv/ready        ## JupyterLab on the self-study notebooks
 	$(RUN)/navcourse lab
 
-grade: .venv/ready        ## grade what lies in grading/downloaded
+grade: .venv/ready        ## grade what lies in grading/downloaded/half_day/archive
 	$(RUN)/navcourse grade
 
 notebooks: .venv/ready        ## derive notebooks/ from notebooks/src

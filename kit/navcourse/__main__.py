@@ -95,7 +95,10 @@ def grade(
     course: Annotated[str, typer.Argument(help="A folder of courses/.")] = "practical_use",
     selection: Annotated[str, typer.Option(help="A selection of its lessons.")] = "half_day",
     submissions: Annotated[
-        Path | None, typer.Option(help="Notebooks or zip files named <student>_<lesson>; grading/downloaded.")
+        Path | None,
+        typer.Option(
+            help="Notebooks or zips named <student>_<lesson>; grading/downloaded/<selection>/archive."
+        ),
     ] = None,
     cohort: Annotated[
         str, typer.Option(help="Seeds the hidden cases; one word for each class.")
@@ -117,7 +120,7 @@ def grade(
             course,
             selection,
             course_root=root,
-            submissions=submissions or root / "downloaded",
+            submissions=submissions or root / "downloaded" / selection / "archive",
             cohort=cohort,
             require_sandbox=require_sandbox,
             progress=progress,

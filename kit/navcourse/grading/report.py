@@ -88,10 +88,13 @@ def marks_table(report: ClassReport) -> "Table":
 
     The status is in words, not in a colour; what a human must know stands below, a line each.
     """
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     below = [f"{p.notebook}: {p.reason}. {p.what_to_do}" for p in report.problems if not p.student]
-    table = Table(title=f"Marks: {report.assignment}", caption_justify="left", padding=(0, 0, 0, 1))
+    table = Table(
+        title=f"Marks: {report.assignment}", caption_justify="left", padding=(0, 0, 0, 1), box=SIMPLE_HEAD
+    )
     table.add_column("student")
     for exercise, points in report.maximum.items():
         table.add_column(f"{exercise.replace('_', chr(10))}\n({points:g})", justify="right", no_wrap=True)
