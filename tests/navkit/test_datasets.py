@@ -105,3 +105,39 @@ def test_a_recording_that_is_not_here_is_none(monkeypatch, tmp_path):
     assert datasets.recording("custusx/angio_lab_256x192") is None
     (tmp_path / "here").mkdir()
     assert datasets.recording("here") == tmp_path / "here"
+
+
+def test_a_recording_of_others_is_fetched_once_and_checked(tmp_path, monkeypatch):
+    """From a server on this machine: no test touches the network."""
+    import hashlib
+    import threading
+    from functools import partial
+    from http.server import HTTPServer, SimpleHTTPRequestHandler
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            asked.append(self.path)
+
+    asked: list[str] = []
+    (tmp_path / "far").mkdir()
+    np.savez(tmp_path / "far" / "tips.npz", tip_s=np.array([1.0, 2.0, 3.0]))
+    whole = hashlib.sha256((tmp_path / "far" / "tips.npz").read_bytes()).hexdigest()
+    server = HTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "far")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for name, digest in (("good", whole), ("changed", "0" * 64)):
+            here = tmp_path / name
+            here.mkdir()
+            entry = f'[tips]\nurl = "http://127.0.0.1:{server.server_port}/tips.npz"\nsha256 = "{digest}"\n'
+            (here / "registry.toml").write_text(entry + 'kind = "arrays"\nlicence = "CC BY 4.0"\n')
+        monkeypatch.setenv("NAVKIT_DATASETS", str(tmp_path / "good"))
+        for _ in range(2):
+            assert datasets.load("tips")["tip_s"].tolist() == [1, 2, 3]
+        assert len(asked) == 1
+        monkeypatch.setenv("NAVKIT_DATASETS", str(tmp_path / "changed"))
+        with pytest.raises(ValueError, match="does not match the known hash"):
+            datasets.load("tips")
+        assert not (tmp_path / "changed" / "made" / "tips.npz").exists()
+    finally:
+        server.shutdown()
+        server.server_close()
