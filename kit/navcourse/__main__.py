@@ -33,11 +33,20 @@ def demo(
     run_demo(ROOT, out)
 
 
-@app.command(epilog="Example: navcourse lab")
-def lab() -> None:
-    """Open JupyterLab on the self-study notebooks."""
-    command = [sys.executable, "-m", "jupyterlab", str(ROOT / "notebooks")]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+@app.command(
+    epilog="Example: navcourse lab -- --no-browser",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def lab(context: typer.Context) -> None:
+    """Open JupyterLab on the self-study notebooks; what follows -- goes to JupyterLab."""
+    # JupyterLab asks for news, updates and extensions on the network; here nothing does.
+    offline = [
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]
+    command = [sys.executable, "-m", "jupyterlab", str(ROOT / "notebooks"), *offline, *context.args]
+    raise typer.Exit(subprocess.run(command, env=_environment(), check=False).returncode)
 
 
 @app.command(epilog="Example: navcourse notebooks --check")

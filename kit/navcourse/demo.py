@@ -219,6 +219,10 @@ def grade_selection(
         raise ValueError(
             f"{course_name} has no selection {selection!r}; expected one of {', '.join(course.selections)}."
         )
+    if not submissions.is_dir():
+        raise ValueError(
+            f"{submissions} is not a folder; expected the learners' notebooks or zip files in it."
+        )
     sources = {}
     for name in course.selections[selection]:
         path = course_root / "rendered" / f"{name}.ipynb"
