@@ -171,11 +171,12 @@ def _mask_corners(sweep: Sweep, reduction: float) -> Array:
     if not len(rows):
         raise ValueError("the sector and the clip rectangle have no pixel in common; expected an overlap.")
     corners: list[list[float]] = []
-    for r in _shrunk(rows.min(), rows.max(), reduction):
-        corners.extend([c, r, 0.0] for c in _shrunk(columns.min(), columns.max(), reduction))
+    for r in _shrunk(float(rows.min()), float(rows.max()), reduction):
+        sides = _shrunk(float(columns.min()), float(columns.max()), reduction)
+        corners.extend([c, r, 0.0] for c in sides)
     return np.array(corners)
 
 
-def _shrunk(low: int, high: int, reduction: float) -> tuple[float, float]:
+def _shrunk(low: float, high: float, reduction: float) -> tuple[float, float]:
     cut = (high - low) * reduction
     return low + cut, high - cut
