@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -175,6 +176,7 @@ def main() -> None:
     from navcourse.grading.settings import GradingError
 
     os.environ.update(_environment())
+    warnings.formatwarning = lambda message, *where, **more: f"note: {message}\n"
     sys.exit(run(app, GradingError))
 
 

@@ -92,9 +92,7 @@ def marks_table(report: ClassReport) -> "Table":
     from rich.table import Table
 
     below = [f"{p.notebook}: {p.reason}. {p.what_to_do}" for p in report.problems if not p.student]
-    table = Table(
-        title=f"Marks: {report.assignment}", caption_justify="left", padding=(0, 0, 0, 1), box=SIMPLE_HEAD
-    )
+    table = Table(title=f"Marks: {report.assignment}", caption_justify="left", box=SIMPLE_HEAD, padding=0)
     table.add_column("student")
     for exercise, points in report.maximum.items():
         table.add_column(f"{exercise.replace('_', chr(10))}\n({points:g})", justify="right", no_wrap=True)
