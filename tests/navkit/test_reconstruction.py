@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -220,6 +221,23 @@ def test_progress_counts_every_frame_once(rng):
 def test_an_unknown_choice_is_a_sentence(rng, keywords, sentence):
     with pytest.raises(ValueError, match=sentence):
         reconstruct(hand_sweep(rng), **keywords)
+
+
+def test_a_volume_that_does_not_fit_into_memory_is_refused_before_it_is_allocated(rng, monkeypatch):
+    sweep = hand_sweep(rng)
+    with pytest.raises(
+        ValueError, match=r"need \d+\.\d GB of memory and .* are free\. Take a larger spacing"
+    ):
+        reconstruct(sweep, output_grid(sweep, spacing_mm=1e-3))
+    grid = output_grid(sweep, spacing_mm=0.5)
+    needed = 14 * np.prod(grid.shape)
+    for free, refused in ((needed / 0.85, False), (needed / 0.95, True)):
+        monkeypatch.setattr("psutil.virtual_memory", lambda free=free: SimpleNamespace(available=free))
+        if refused:
+            with pytest.raises(ValueError, match="larger spacing"):
+                reconstruct(sweep, grid)
+        else:
+            assert reconstruct(sweep, grid).weight.any()
 
 
 # ---- hole filling ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from navkit.geometry import inverse
 from navkit.reconstruction._grid import Grid, Volume, output_grid
 from navkit.ultrasound import Sweep
 
+BYTES_A_VOXEL = 4 + 4 + 4 + 1 + 1  # sum, count, value, known, filled
 COMPOUNDING = ("mean", "max", "last", "first")  # in the order of the kernels' constants
 
 
@@ -44,6 +45,12 @@ def reconstruct(
     Volume
         ``values`` NaN where no pixel fell and nothing was filled.
 
+    Raises
+    ------
+    ValueError
+        If a choice is unknown, or the volume would need more memory than is free; nothing has been
+        allocated then.
+
     References
     ----------
     .. [1] CustusX, plug-in org.custusx.usreconstruction.pnn; taxonomy of methods in Solberg et al.,
@@ -58,6 +65,7 @@ def reconstruct(
     from navkit.reconstruction import _kernels
 
     grid = output_grid(sweep) if grid is None else grid
+    _demand_memory(grid)
     mode = COMPOUNDING.index(compounding)
     mask = sweep.sector.mask()
     columns = _kernels.row_spans(mask)
@@ -88,3 +96,17 @@ def reconstruct(
     if fill == "custusx":
         filled = _kernels.fill_growing_cube(values, known, fill_steps)
     return Volume(values, count, filled, grid)
+
+
+def _demand_memory(grid: Grid) -> None:
+    """Refuse before allocating: a process that is killed for want of memory says nothing."""
+    import psutil
+
+    needed = BYTES_A_VOXEL * float(np.prod(grid.shape, dtype=float))
+    free = float(psutil.virtual_memory().available)
+    if needed > 0.9 * free:
+        nz, ny, nx = grid.shape
+        raise ValueError(
+            f"{nx} x {ny} x {nz} voxels of {grid.spacing_mm[0]:.4g} mm need {needed / 1e9:.1f} GB of memory "
+            f"and {free / 1e9:.1f} GB are free. Take a larger spacing."
+        )
