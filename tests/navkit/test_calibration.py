@@ -132,8 +132,10 @@ def test_too_few_poses_a_wrong_shape_and_an_unknown_method_are_refused(rng):
         calibrate_pivot(poses[:, :3])
     with pytest.raises(ValueError, match="Is the matrix transposed"):
         calibrate_pivot(np.swapaxes(poses, 1, 2))
-    with pytest.raises(ValueError, match="'sphere'; expected \"algebraic\""):
-        calibrate_pivot(poses, method="sphere")
+    with pytest.raises(ValueError, match="expected 'algebraic', 'sphere' or 'ransac'"):
+        calibrate_pivot(poses, method="magic")
+    with pytest.raises(ValueError, match="rng is None"):
+        calibrate_pivot(poses, method="ransac")
 
 
 def test_the_poses_are_not_written_to(rng):
