@@ -260,7 +260,8 @@ def _agreeing(r: Array, t: Array, trials: int, rng: np.random.Generator) -> NDAr
         used = again
     if used.sum() < 3:
         raise ValueError(
-            f"only {used.sum()} of {n} poses agree on a tip; expected at least 3. Did the tip stay in one dimple?"
+            f"only {used.sum()} of {n} poses agree on a tip; expected at least 3. "
+            "Did the tip stay in one dimple?"
         )
     return used
 
