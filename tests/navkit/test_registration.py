@@ -130,6 +130,15 @@ def test_the_best_scale_is_found_under_noise(rng):
         assert np.sqrt(((about - q) ** 2).sum(axis=1).mean()) > fit.fre_rms_mm
 
 
+def test_a_mirrored_set_gives_the_best_scale_too(rng):
+    p = cloud(rng, 9)
+    q = p * [0.7, 1.0, -1.0]
+    fit = fit_rigid(p, q, scale=True)
+    for factor in (0.99, 1.01):
+        about = q.mean(axis=0) + factor * (transform_points(fit.matrix, p) - q.mean(axis=0))
+        assert np.sqrt(((about - q) ** 2).sum(axis=1).mean()) > fit.fre_rms_mm
+
+
 def test_fre_does_not_change_when_both_sets_move_together(rng):
     p = cloud(rng, 6)
     q = transform_points(q_M_p, p) + rng.normal(0, 1.0, size=p.shape)

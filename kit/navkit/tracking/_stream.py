@@ -1,9 +1,4 @@
-"""Streams of poses: what a tracker delivers.
-
-A stream holds where a tool (or sensor) was and when: ``pr_M_t`` for a calibrated tool in the
-patient reference, ``pr_M_s`` for its sensor. Times are seconds on one clock. A sample that the
-tracker marked as unusable stays in the stream with ``valid`` False and is used by nothing.
-"""
+"""Poses of one tool over time."""
 
 from dataclasses import dataclass, field
 
@@ -11,8 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from navkit.geometry import check_poses, interpolate_poses, pose_from
-
-__all__ = ["PoseStream", "moving_average"]
 
 Array = NDArray[np.float64]
 
