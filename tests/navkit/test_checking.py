@@ -13,7 +13,7 @@ from navkit.checking import CheckFailed, check, close, close_pose
 TIP = np.array([-14.473, 394.634, -7.407])
 POSE = np.eye(4)
 POSE[:3, :3] = Rotation.from_euler("xyz", [20, -50, 130], degrees=True).as_matrix()
-POSE[:3, 3] = [120.0, -35.0, 260.0]
+POSE[:3, 3] = [120.3, -35.7, 260.1]  # none of them exact in single precision
 
 
 @check("the tip")
@@ -226,6 +226,13 @@ def test_a_likely_mistake_that_the_truth_fits_too_is_never_named():
     likely = {"forgot the offset": TIP + 0.05}
     close(TIP + 0.08, TIP, atol=0.1, likely=likely)
     assert "looks like" not in message_of(close, TIP + 0.12, TIP, atol=0.1, likely=likely)
+
+
+def test_a_likely_mistake_that_is_nan_fits_no_number():
+    likely = {"nothing at all": TIP * np.nan, "the division by zero": TIP * [1, np.nan, 1]}
+    assert "looks like" not in message_of(close, TIP + 1, TIP, atol=0.1, likely=likely)
+    message = message_of(close, TIP * [1, np.nan, 1], TIP, atol=0.1, likely=likely)
+    assert message.endswith("expected a finite number. This looks like the division by zero.")
 
 
 def test_a_likely_mistake_of_another_shape_is_named():

@@ -1,18 +1,24 @@
 """Calibration: what a tracker's sensor must be told about the tool it sits on.
 
 `calibrate_pivot` finds the tip of a pointer, `calibrate_spin` the axis of its shaft, `solve_hand_eye` the
-fixed transform between two things that move together. Each result says when not to trust it.
+fixed transform between two things that move together, `calibrate_probe_nwires` where the picture of an
+ultrasound probe is. Each result says when not to trust it.
 """
 
 from navkit.calibration._hand_eye import HandEyeResult, solve_hand_eye
+from navkit.calibration._nwires import ProbeResult, best_95, calibrate_probe_nwires, middle_points
 from navkit.calibration._pivot import PivotResult, calibrate_pivot
 from navkit.calibration._spin import SpinResult, calibrate_spin
 
 __all__ = [
     "HandEyeResult",
     "PivotResult",
+    "ProbeResult",
     "SpinResult",
+    "best_95",
     "calibrate_pivot",
+    "calibrate_probe_nwires",
     "calibrate_spin",
+    "middle_points",
     "solve_hand_eye",
 ]
