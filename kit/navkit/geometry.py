@@ -308,7 +308,7 @@ class SpaceGraph:
         KeyError
             If a space is unknown or no chain joins the two; the message says what each reaches.
         """
-        path = self._path(q, r)
+        path = self._path(q, r) if q in self._links else None
         if path is None:
             raise KeyError(
                 f"no chain from {r} to {q}: {q} reaches {self._reach(q)}, {r} reaches {self._reach(r)}. "

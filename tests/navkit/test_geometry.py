@@ -342,6 +342,13 @@ def test_the_graph_names_what_is_missing():
         spaces.get("r", "d")
 
 
+def test_a_space_that_was_never_set_is_unknown_even_to_itself():
+    graph = SpaceGraph().set("r", "pr", np.eye(4))
+    assert np.array_equal(graph.get("r", "r"), np.eye(4))
+    with pytest.raises(KeyError, match="no chain from x to x"):
+        graph.get("x", "x")
+
+
 def test_the_graph_keeps_its_own_copy():
     m = random_poses(33, 1)[0]
     kept = m.copy()
