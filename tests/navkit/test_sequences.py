@@ -115,7 +115,7 @@ def broken(path, old, new):
         (b"Timestamp = 100.1", b"Timestamp = noon", "frame 1: Timestamp = 'noon00000'"),
         (b"Seq_Frame0003", b"Seq_Frame0009", "fields of frame 9, but DimSize has 4 frames"),
         (b"DimSize = 5", b"DimSize = A", "expected width, height and number of frames"),
-        (b"Orientation = MFA", b"Orientation = QZA", "expected two letters such as MF or UN"),
+        (b"Orientation = MFA", b"Orientation = QZA", "expected letters such as MF or UN"),
         (b"MET_UCHAR", b"MET_CRUMB", "expected one of MET_UCHAR"),
         (b"ElementDataFile", b"ElementDataFoil", "no line ElementDataFile"),
     ],
