@@ -61,6 +61,9 @@ def transform_is(p, q):
     u, _, vt = np.linalg.svd(p.T @ q)
     uncentred = vt.T @ np.diag([1, 1, np.sign(np.linalg.det(vt.T @ u.T))]) @ u.T
     similar = best_fit(p, q, scale=True).matrix
+    u, _, vt = np.linalg.svd((p - centre_p).T @ (q - centre_q))
+    d = np.sign(np.linalg.det(vt.T @ u.T))  # -1 on the thin plate only; elsewhere these two are the truth
+    strongest, all_axes = vt.T @ np.diag([d, 1, 1]) @ u.T, d * vt.T @ u.T
     likely = {
         "the transform the other way round, from p_to to p_from": best_fit(q, p).matrix,
         "a transposed rotation": pose_from(rotation.T, centre_q - rotation.T @ centre_p),
@@ -69,6 +72,12 @@ def transform_is(p, q):
             uncentred, centre_q - uncentred @ centre_p
         ),
         "a fit with a scale: a rigid transform has none": similar,
+        "a guard that flips the strongest direction, not the weakest": pose_from(
+            strongest, centre_q - strongest @ centre_p
+        ),
+        "a guard that turns the sign of the whole rotation": pose_from(
+            all_axes, centre_q - all_axes @ centre_p
+        ),
     }
 
     def verify(answer):

@@ -37,6 +37,21 @@ def forgets_the_guard(p_from, p_to):
     return placed(rotation, p_to.mean(axis=0) - rotation @ p_from.mean(axis=0))
 
 
+@mistake("fit_rigid", says="a guard that flips the strongest direction")
+def guards_the_strongest(p_from, p_to):
+    u, _, vt = np.linalg.svd((p_from - p_from.mean(axis=0)).T @ (p_to - p_to.mean(axis=0)))
+    vt[0] *= np.sign(np.linalg.det(vt.T @ u.T))
+    rotation = vt.T @ u.T
+    return placed(rotation, p_to.mean(axis=0) - rotation @ p_from.mean(axis=0))
+
+
+@mistake("fit_rigid", says="a guard that turns the sign of the whole rotation")
+def guards_by_the_sign(p_from, p_to):
+    mirror = rotation_of(p_from - p_from.mean(axis=0), p_to - p_to.mean(axis=0), guarded=False)
+    rotation = mirror * np.sign(np.linalg.det(mirror))
+    return placed(rotation, p_to.mean(axis=0) - rotation @ p_from.mean(axis=0))
+
+
 @mistake("fit_rigid", says="a shift between the centroids that forgets the rotation")
 def shifts_without_the_rotation(p_from, p_to):
     rotation = rotation_of(p_from - p_from.mean(axis=0), p_to - p_to.mean(axis=0))
