@@ -34,3 +34,21 @@ def test_curves_hold_their_values_and_differ_in_line_and_marker(log):
     assert first.get_marker() != second.get_marker()
     assert ax.get_yscale() == ("log" if log else "linear")
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("angle (deg)", "error (mm)")
+
+
+def test_a_logarithmic_axis_shows_plain_numbers_between_the_powers_of_ten_too():
+    figure = curves(
+        [4.0, 9.0, 20.0], {"a": ([0.06, 0.3, 0.9], "result")}, xlabel="x (deg)", ylabel="y (mm)", log=True
+    )
+    figure.canvas.draw()
+    axis = figure.axes[0].yaxis
+    low, high = figure.axes[0].get_ylim()
+    shown = {
+        label.get_text(): at
+        for minor in (False, True)
+        for at, label in zip(axis.get_ticklocs(minor=minor), axis.get_ticklabels(minor=minor), strict=True)
+        if low <= at <= high
+    }
+    assert {"0.1", "0.2", "0.5"} <= set(shown)
+    assert "0.3" not in shown  # 2 and 5 are enough; nine labels a decade overlap
+    assert all(float(text) == pytest.approx(at) for text, at in shown.items())

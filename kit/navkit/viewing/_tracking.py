@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import ArrayLike
 
 from navkit.viewing._figure import MARKS, new_figure
@@ -57,7 +58,7 @@ def curves(
     Parameters
     ----------
     lines : name -> (values (n,), a key of `MARKS`)
-    log : a logarithmic vertical axis
+    log : a logarithmic vertical axis, its ticks as plain numbers
     """
     figure, ax = new_figure(width=8.0, height=4.2)
     for name, (values, kind) in lines.items():
@@ -65,6 +66,10 @@ def curves(
         ax.plot(x, values, color=mark.colour, marker=mark.marker, linestyle=mark.line, label=name)
     if log:
         ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        # Within one or two decades the powers of ten alone leave nothing to read off.
+        ax.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        ax.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
         ax.set_ylim(bottom=0)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)

@@ -81,13 +81,12 @@ show(
     "lie on one spot far below, which both views show as nearly one dot.",
 )
 scatter_mm = np.linalg.norm(tips_pr - pivot_pr, axis=1)
-print(
-    f"the tip stays within {scatter_mm.max():.2f} mm of the dimple; RMS {np.sqrt(np.mean(scatter_mm**2)):.2f} mm"
-)
+rms_mm = np.sqrt(np.mean(scatter_mm**2))
+print(f"the tip stays within {scatter_mm.max():.2f} mm of the dimple; RMS {rms_mm:.2f} mm")
 
 # %% [markdown] instructor=true
 # 8 minutes to here. Ask: "How far is the tip from the spheres, and how much does a tenth of a degree move it?" Let them
-# compute it by hand (about 0.3 mm at 157 mm). Many think that the tracker's accuracy is the tip's accuracy.
+# compute it by hand, with the length of `tip_s` (about 0.3 mm). Many think that the tracker's accuracy is the tip's accuracy.
 
 # %% [markdown]
 # ## Exercise: carry the tip along
@@ -280,21 +279,22 @@ def figures(one):
 
 
 residual, error, told = np.mean([[figures(one) for one in many] for many in tries], axis=1).T
-lines = {"true": (error, "truth"), "residual": (residual, "measured"), "covariance": (told, "result")}
-picture = curves(
-    cones_deg, lines, xlabel="widest tilt of the pointer (deg)", ylabel="error or residual (mm)", log=True
-)
+lines = {"true error": (error, "truth"), "residual": (residual, "measured"), "covariance": (told, "result")}
+picture = curves(cones_deg, lines, xlabel="widest tilt (deg)", ylabel="error or residual (mm)", log=True)
 show(
     picture,
-    "The true error of the tip falls steeply as the tilt grows, and what the covariance tells falls "
-    "with it. The residual is flat.",
+    "The true error of the tip falls steeply as the tilt grows, and what the covariance tells falls with it. "
+    "The residual is flat.",
 )
-print(f"error {error[0]:.2f} to {error[-1]:.2f} mm, residual {residual[0]:.2f} to {residual[-1]:.2f} mm")
+for i in (0, -1):
+    print(f"widest tilt {cones_deg[i]} deg: condition {tries[i][0].condition:.0f}, ", end="")
+    print(f"residual {residual[i]:.2f} mm, true error {error[i]:.2f} mm")
 
 # %% [markdown]
-# **What it means.** The residual is the noise of the tracker, whatever you did with the tool. It is small and equal for
-# a good calibration and for a useless one. **A small residual is no proof of a good tip.** What tells the truth is the
-# swivel itself (`spread_deg`), the condition number, and the covariance of the tip. Swivel wide.
+# **What it means.** The residual is the noise of the tracker, whatever you did with the tool. It is the same for a
+# good calibration and for a useless one. **A small residual is no proof of a good tip.** Ask how far the tool turned
+# (`spread_deg`), how much the equations magnify an error (`condition`), and how far the tip may be off
+# (`covariance`). `calibrate_pivot` puts its doubts into `warnings`. Swivel wide.
 
 # %% [markdown] instructor=true
 # 10 minutes; the heart of the lesson. Before running, let each pair draw its two curves. Ask afterwards: "Your vendor's
@@ -303,54 +303,65 @@ print(f"error {error[0]:.2f} to {error[-1]:.2f} mm, residual {residual[0]:.2f} t
 # %% [markdown]
 # ## Break it
 #
-# A colleague spins the pointer about one fixed axis, neatly and for a whole minute. The residual would be tiny.
-# The next cell fails on purpose. Read the message before you read on.
+# A colleague spins the pointer about its own axis, neatly and for a whole minute. No pose has any noise.
 #
-# It teaches: a turn about one axis says nothing about where the tip lies along that axis. Any point of the axis stays
-# still. The kit refuses; a program that solves least squares without asking returns one of them.
+# Take a false tip, further along that axis. What do you expect: does it move more than the true one? And what will the
+# kit say? The next cell fails on purpose. Read its message before you read on.
 
 # %% fails="Was the tool still, or turned about one axis?"
 spin = Rotation.from_rotvec(np.outer(np.linspace(0.0, 3.0, 60), [0.0, 0.0, 1.0]))
-calibrate_pivot(pose_from(spin, pivot_pr - spin.apply(tip_s)))
+spun = pose_from(spin, pivot_pr - spin.apply(tip_s))
+off_mm = 24.0
+moves_mm = np.ptp(transform_points(spun, tip_s + [0.0, 0.0, off_mm]), axis=0).max()
+print(f"a false tip, {off_mm:.0f} mm away, moves by {moves_mm:.3f} mm")
+calibrate_pivot(spun)
 
 # %% [markdown]
 # ## In practice
 #
+# - What you saw: every point of the axis of a spin stays still. All of them fit, with a perfect residual, and some
+#   program will return one. The kit refuses.
 # - CustusX has no pivot calibration. It reads `sMt` from the tool's `.cal` file, which an engineer makes [1].
-# - Its tool tip calibration moves the tip to a known point on the reference frame. It corrects a shift, trusts that
-#   frame, and asks for no swivel.
-# - A sphere fitted to the sensor's positions uses no angles. It is known to be less accurate [2].
+# - Its tool tip calibration moves the tip to a known point on the reference frame. It corrects a shift only.
+# - Other programs fit a sphere to the sensor's positions, without angles. Studies disagree on whether that is worse
+#   [2, 3].
 #
-# The next cell compares both on a real recording of 57 poses, if it is on this machine. Nobody knows the true tip of
-# this recording. What do you expect: do the two agree? If not, which of the two residuals is the smaller one?
+# The next cell tries both on a real pointer, if its recording is here. Nobody knows its true tip. Do you expect the
+# two to agree?
 
 # %%
 folder = datasets.recording("ucl/pivot")
-poses = (
-    np.stack([np.loadtxt(path) for path in sorted(folder.glob("*.txt"))]) if folder else swivel(9, rng, n=57)
-)
-place = poses[:, :3, 3]
-centre = np.linalg.lstsq(np.c_[2 * place, np.ones(len(place))], (place**2).sum(axis=1), rcond=None)[0][:3]
-sphere_s = np.mean(transform_points(np.linalg.inv(poses), centre), axis=0)
-one = calibrate_pivot(poses)
-off_sphere_mm = np.std(np.linalg.norm(place - centre, axis=1))
-print("real recording" if folder else "no real recording here: a narrow simulated swivel instead")
-print(
-    f"algebraic:  tip {one.tip_s.round(2)} mm, residual {one.rms_mm:.2f} mm, turned {one.spread_deg:.0f} deg"
-)
-print(f"sphere fit: tip {sphere_s.round(2)} mm, the sensor is {off_sphere_mm:.2f} mm off the sphere")
-print(f"the two tips lie {np.linalg.norm(one.tip_s - sphere_s):.1f} mm apart")
+files = sorted(folder.glob("*.txt")) if folder else []
+poses = np.stack([np.loadtxt(path) for path in files]) if files else swivel(30, rng, n=57)
+print("a real recording" if files else "the real recording is absent: a simulated swivel instead")
+angles, sphere = calibrate_pivot(poses), calibrate_pivot(poses, method="sphere")
+off_sphere_mm = np.std(np.linalg.norm(poses[:, :3, 3] - sphere.pivot_pr, axis=1))
+print(f"algebraic:  tip {angles.tip_s.round(1)} mm, the tip scatters by {angles.rms_mm:.2f} mm")
+print(f"sphere fit: tip {sphere.tip_s.round(1)} mm, the sensor leaves the sphere by {off_sphere_mm:.2f} mm")
+apart_mm = np.linalg.norm(angles.tip_s - sphere.tip_s)
+told_mm = np.sqrt(np.trace(angles.covariance + sphere.covariance))
+print(f"the two tips lie {apart_mm:.1f} mm apart; by both covariances {told_mm:.1f} mm would be usual")
 
 # %% [markdown]
-# The sphere has the smaller residual: its equation asks less of the data. A small cap of a sphere fits many spheres, so
-# the centre is free to move. The smaller residual belongs to the weaker method.
+# **What it means.** Alone, each residual looks fine. They measure different things, and neither warns you of the other
+# tip. Compare the last two numbers. Where they are of one size, noise explains the difference. In the real recording
+# they are not: angles and positions contradict each other. Such an error is systematic. More poses do not average it
+# away, and a covariance does not see it.
+#
+# Which tip is right? These poses cannot tell, and neither can we. A second, independent check can: touch a point that
+# you know. That is what CustusX's tool tip calibration is built on.
+
+# %% [markdown] instructor=true
+# 10 minutes with "Break it". Ask: "Which of the two tips would you type into the `.cal` file?" The honest answer is
+# neither, before a known point was touched. Groups like to choose the smaller residual; let them say what it measures.
 
 # %% [markdown]
 # ## Key points
 #
 # - A pose rotates first and shifts afterwards: `tip_pr = R @ tip_s + t`. The order is the meaning.
 # - Each pose of a pivoting tool gives three linear equations. Three poses about different axes determine the tip.
-# - The residual shows the tracker's noise. The swivel, the condition and the covariance show whether the tip is right.
+# - The residual shows the tracker's noise. The swivel, the condition and the covariance show what that noise does to
+#   the tip. A systematic error shows only at a known point.
 
 # %% [markdown]
 # ## References
@@ -358,3 +369,5 @@ print(f"the two tips lie {np.linalg.norm(one.tip_s - sphere_s):.1f} mm apart")
 # 1. Askeland C, et al. CustusX: an open-source research platform for image-guided therapy. Int J CARS 11, 2016.
 #    doi:10.1007/s11548-015-1292-0. The `.cal` file and the tool tip calibration: its tool parser and calibration plug-in.
 # 2. Yaniv Z. Which pivot calibration? Proc SPIE 9415, 2015. doi:10.1117/12.2081348.
+# 3. Ma B, et al. Is pose-based pivot calibration superior to sphere fitting? Proc SPIE 10135, 2017.
+#    doi:10.1117/12.2256050.
