@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeps import hand_sweep
 
 from navkit import files
 from navkit.__main__ import app, run
 from navkit.geometry import inverse, pose_error
 from navkit.reconstruction import output_grid, reconstruct
-
-sys.path.insert(0, str(Path(__file__).parent))
-from sweeps import hand_sweep
 
 
 @pytest.mark.parametrize("layout", ["stack", "frames"])

@@ -4,18 +4,11 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from nwire_phantom import WIRES, each, plus_frames, plus_reference_M_phantom
 from scipy.spatial.transform import Rotation
 
 from navkit.calibration import best_95, calibrate_probe_nwires, middle_points
 from navkit.geometry import inverse, orthonormalised, pose_from, transform_points
-
-# PLUS's fCal 2.0 phantom: three N's on layers of 20, 10 and 0 mm; the wires run along y from 0 to 40 mm.
-LAYERS = [
-    (20.0, (30, 30), (55, 35), (60, 60)),
-    (10.0, (30, 30), (35, 55), (60, 60)),
-    (0.0, (35, 35), (55, 40), (60, 60)),
-]
-WIRES = np.array([[[[x0, 0, z], [x1, 40, z]] for x0, x1 in wires] for z, *wires in LAYERS], dtype=float)
 
 TRUE_S_M_P = np.array(
     [
@@ -27,11 +20,6 @@ TRUE_S_M_P = np.array(
 )
 TRUE_S_M_P[:3, 2] = np.cross(TRUE_S_M_P[:3, 0], TRUE_S_M_P[:3, 1])
 TRUE_S_M_P[:3, 2] *= 0.0774 / np.linalg.norm(TRUE_S_M_P[:3, 2])
-
-
-def each(m, points):
-    """Every pose (n, 4, 4) on its own points (n, k, 3)."""
-    return np.einsum("nij,nkj->nki", m[:, :3, :3], points) + m[:, None, :3, 3]
 
 
 def looking(rng, n):
@@ -169,30 +157,11 @@ def test_what_speaks_against_a_calibration_is_said(rng):
     assert any("points do not fit and were left out" in w for w in warnings)
 
 
-def plus_frames(report, part):
-    """Dots and poses of PLUS's own report: (n, 3, 3, 2), ProbeToTracker and ReferenceToTracker (n, 4, 4)."""
-    dots, probe, reference = [], [], []
-    for frame in report.find(part):
-        points = frame.find("SegmentedPoints")
-        if frame.get("SegmentationStatus") != "OK" or points is None:
-            continue
-        dots.append([[float(v) for v in p.get("Position").split()[:2]] for p in points])
-        fields = {f.get("Name"): f.get("Value") for f in frame.iter("CustomFrameField")}
-        for name, found in (("Probe", probe), ("Reference", reference)):
-            found.append([float(v) for v in fields[f"{name}ToTrackerTransform"].split()])
-    shape = (-1, 4, 4)
-    return np.array(dots).reshape(-1, 3, 3, 2), np.reshape(probe, shape), np.reshape(reference, shape)
-
-
 def test_plus_recording_gives_plus_matrix_and_all_four_statistics(navkit_data):
     folder = navkit_data / "plus" / "fcal20"
     root = ET.parse(folder / "FreehandCalibration3NWires_fCal2.0.results.xml").getroot()
-    config = ET.parse(folder / "PlusDeviceSet_fCal_Sim_SpatialCalibration_2.0.xml").getroot()
     expected = np.fromstring(root.find("CalibrationResults/Transform").get("Matrix"), sep=" ").reshape(4, 4)
-    places = [
-        t for t in config.iter("Transform") if t.get("From") == "Phantom" and t.get("To") == "Reference"
-    ]
-    reference_M_phantom = np.fromstring(places[0].get("Matrix"), sep=" ").reshape(4, 4)
+    reference_M_phantom = plus_reference_M_phantom(folder)
     report = root.find("ErrorReport")
 
     def seen(part):

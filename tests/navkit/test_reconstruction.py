@@ -1,20 +1,16 @@
 """Grid rules and pixel nearest neighbour: exact against a naive twin, and CustusX's own synthetic tests."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from sweeps import hand_sweep
 
 from navkit.geometry import compose, inverse, pose_from, transform_points
 from navkit.reconstruction import Grid, limited_size, measure_wire_cross, output_grid, reconstruct
 from navkit.ultrasound import ProbeSector, Sweep
-
-sys.path.insert(0, str(Path(__file__).parent))
-from sweeps import hand_sweep
 
 # ---- the grid --------------------------------------------------------------------------------------------
 

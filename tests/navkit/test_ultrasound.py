@@ -1,19 +1,15 @@
 """The sector's geometry against CustusX's numbers, and pictures against what they should show."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from sweeps import hand_sweep, small_sector
 
 from navkit.geometry import pose_from, transform_points
 from navkit.phantoms import Ellipsoid, Phantom, ellipsoids_in_tissue, wire_cross
 from navkit.ultrasound import ProbeSector, SimulationSettings, Sweep, simulate_frame, simulate_sweep
-
-sys.path.insert(0, str(Path(__file__).parent))
-from sweeps import hand_sweep, small_sector
 
 
 def angio_lab() -> ProbeSector:

@@ -1,18 +1,14 @@
 """Figures: described, in millimetres, true to the arrays behind them."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeps import hand_sweep
 
 from navkit import viewing
 from navkit.geometry import transform_points
 from navkit.reconstruction import output_grid, reconstruct
-
-sys.path.insert(0, str(Path(__file__).parent))
-from sweeps import hand_sweep
 
 
 @pytest.fixture

@@ -1,18 +1,14 @@
 """Pictures of sweeps and volumes, checked on the arrays and words behind them."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeps import hand_sweep
 
 from navkit import viewing
 from navkit.geometry import transform_points
 from navkit.reconstruction import Grid, Volume, WireCross, output_grid, reconstruct
-
-sys.path.insert(0, str(Path(__file__).parent))
-from sweeps import hand_sweep
 
 
 @pytest.fixture

@@ -5,12 +5,17 @@ fixed transform between two things that move together, `calibrate_probe_nwires` 
 ultrasound probe is. Each result says when not to trust it.
 """
 
+from navkit.calibration._bottom import BottomLine, detect_bottom
+from navkit.calibration._delay import DelayResult, estimate_delay, estimate_video_delay, principal_motion
 from navkit.calibration._hand_eye import HandEyeResult, solve_hand_eye
 from navkit.calibration._nwires import ProbeResult, best_95, calibrate_probe_nwires, middle_points
 from navkit.calibration._pivot import PivotResult, calibrate_pivot
 from navkit.calibration._spin import SpinResult, calibrate_spin
+from navkit.calibration._wires import detect_wires
 
 __all__ = [
+    "BottomLine",
+    "DelayResult",
     "HandEyeResult",
     "PivotResult",
     "ProbeResult",
@@ -19,6 +24,11 @@ __all__ = [
     "calibrate_pivot",
     "calibrate_probe_nwires",
     "calibrate_spin",
+    "detect_bottom",
+    "detect_wires",
+    "estimate_delay",
+    "estimate_video_delay",
     "middle_points",
+    "principal_motion",
     "solve_hand_eye",
 ]

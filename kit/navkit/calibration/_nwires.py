@@ -93,7 +93,7 @@ def calibrate_probe_nwires(
 
     References
     ----------
-    .. [1] Chen, Thurston, Dyck, Bax, Fenster, Ultrasound Med. Biol. 35(1), 2009,
+    .. [1] Chen, Thurston, Ellis, Abolmaesumi, Ultrasound Med. Biol. 35(1), 2009,
        doi:10.1016/j.ultrasmedbio.2008.07.004.
     .. [2] PLUS, vtkPlusProbeCalibrationAlgo.
     """
