@@ -54,6 +54,17 @@ def test_a_clear_line_is_exact():
     assert up.point_px == pytest.approx([68, 40.5], abs=1e-6)
 
 
+def test_columns_that_show_something_else_are_outvoted_and_dim_ones_not_asked(rng):
+    frame = tank(rng, 100, 0.05).astype(float)
+    frame[:, 60:110] = 0
+    frame[30:34, 60:110] = 230  # the echo of a bubble
+    frame[:, 150:230] *= 0.1
+    frame[rng.integers(20, 170, 80), np.arange(150, 230)] = 40
+    line = detect_bottom(frame, clip_p=(0, 259, 10, 178))
+    assert line.row_at(129.5) == pytest.approx(100, abs=0.5)
+    assert 0.65 < line.used < 0.8  # dim columns are not counted against it
+
+
 def test_no_bottom_is_none_and_a_wrong_clip_is_refused(rng):
     assert detect_bottom(rng.integers(0, 6, size=(90, 140))) is None
     assert detect_bottom(np.zeros((90, 140))) is None
@@ -115,6 +126,33 @@ def test_confidence_collapses_for_a_motion_lost_in_noise_or_as_regular_as_a_cloc
     good = estimate_delay(sparse, move(sparse), dense, move(dense - 0.03), max_delay_s=0.5)
     assert good.confidence > 0.95
     assert good.warnings == ()
+
+
+def test_the_strongest_peak_wins_over_one_nearer_to_none(rng):
+    sparse, dense = np.arange(0, 20, 0.087), np.arange(0, 20, 0.025)
+
+    def quick(t):
+        return np.sin(8 * t) + 0.3 * np.sin(1.3 * t)
+
+    result = estimate_delay(sparse, quick(sparse), dense, quick(dense - 0.42), max_delay_s=0.6)
+    assert result.delay_s == pytest.approx(0.42, abs=1e-3)
+    assert result.rival_s == pytest.approx(0.42 - np.pi / 4, abs=0.03)
+    swapped = estimate_delay(dense, quick(dense - 0.42), sparse, quick(sparse), max_delay_s=0.6)
+    assert [swapped.delay_s, swapped.rival_s] == pytest.approx([-result.delay_s, -result.rival_s], abs=1e-9)
+
+
+@pytest.mark.slow
+def test_noise_that_lasts_for_several_pictures_is_counted_for_what_it_is(rng):
+    from scipy.signal import lfilter
+
+    sparse, dense = np.arange(0, 20, 0.087), np.arange(0, 20, 0.025)
+    found, told = [], []
+    for _ in range(200):
+        slow = lfilter([0.6], [1, -0.8], rng.normal(size=sparse.size + 50))[50:]
+        result = estimate_delay(sparse, move(sparse) + slow, dense, move(dense + 0.0648), max_delay_s=0.5)
+        found.append(result.delay_s)
+        told.append(result.sd_s)
+    assert np.mean(told) == pytest.approx(np.std(found), rel=0.25)
 
 
 def test_a_delay_beyond_the_search_is_said(rng):

@@ -74,6 +74,40 @@ def test_a_wire_that_does_not_show_is_nan_and_the_others_are_named(rng, hidden):
     np.testing.assert_allclose(found, expected, atol=1.2)
 
 
+def test_a_speck_near_a_hidden_wire_is_not_that_wire(rng):
+    frame, dots = drawn(rng, hidden=[(1, 0)], specks=0)
+    column, row = np.round(dots[1, 0] - [2.8 / MM_PER_PX, 0]).astype(int)
+    frame[row - 3 : row + 4, column - 5 : column + 6] = 220
+    found = detect_wires(frame, WIRES, mm_per_px=MM_PER_PX)
+    assert np.isnan(found[1, 0]).all()
+    assert np.isfinite(found).sum() == 16
+
+
+def test_an_outer_dot_is_not_taken_for_a_middle_wire_that_runs_from_one_to_the_other(rng):
+    full = WIRES.copy()
+    full[:, 1, :, 0] = [[30, 60], [60, 30], [35, 60]]
+    frame, dots = drawn(rng, hidden=[(0, 1)], specks=0)
+    found = detect_wires(frame, full, mm_per_px=MM_PER_PX)
+    assert np.isnan(found[0, 1]).all()
+    assert np.linalg.norm(found - dots, axis=-1)[1:].max() < 1.2
+
+
+def test_one_n_alone_needs_only_left_and_right(rng):
+    frame, dots = drawn(rng, hidden=[(k, j) for k in (1, 2) for j in range(3)], flip=(-1, 1), specks=0)
+    found = detect_wires(frame, WIRES[:1], mm_per_px=MM_PER_PX, mirrored=True)
+    assert np.linalg.norm(found - dots[:1], axis=-1).max() < 1.2
+    with pytest.raises(ValueError, match="looks the same"):
+        detect_wires(frame, WIRES[:1], mm_per_px=MM_PER_PX)
+
+
+def test_a_tail_below_a_dot_does_not_pull_its_centre(rng):
+    off = []
+    for _ in range(8):
+        frame, dots = drawn(rng, shares=rng.uniform(0.25, 0.75, 3), specks=0)
+        off.append(detect_wires(frame, WIRES, mm_per_px=MM_PER_PX) - dots)
+    assert np.abs(np.mean(off, axis=(0, 1, 2))) == pytest.approx([0, 0], abs=0.3)
+
+
 def test_the_clip_moves_nothing(rng):
     frame, dots = drawn(rng, turn_deg=7, specks=0)
     frame[:, :30] = 255

@@ -6,7 +6,16 @@ unusable stays in the stream with ``valid`` False and is used by nothing. `Field
 the positions of an electromagnetic tracker.
 """
 
+from navkit.tracking._dwell import Dwell, find_dwells
 from navkit.tracking._field import DegreeChoice, FieldDistortion, choose_degree
 from navkit.tracking._stream import PoseStream, moving_average
 
-__all__ = ["DegreeChoice", "FieldDistortion", "PoseStream", "choose_degree", "moving_average"]
+__all__ = [
+    "DegreeChoice",
+    "Dwell",
+    "FieldDistortion",
+    "PoseStream",
+    "choose_degree",
+    "find_dwells",
+    "moving_average",
+]
