@@ -82,21 +82,23 @@ def check_poses(poses: ArrayLike, name: str, *, at_least: int = 1) -> Array:
         raise ValueError(f"{name} has shape {m.shape}; expected (n, 4, 4).")
     if len(m) < at_least:
         raise ValueError(f"{name} has {len(m)} poses; expected at least {at_least}.")
-    bad = ~np.isfinite(m).all(axis=(1, 2))
-    if bad.any():
-        k = int(np.flatnonzero(bad)[0])
+    if not np.isfinite(m).all():
+        k = int(np.flatnonzero(~np.isfinite(m).all(axis=(1, 2)))[0])
         raise ValueError(
             f"{name}[{k}] has NaN or infinity in it; expected finite numbers. Was the tool hidden?"
         )
-    bad = ~np.isclose(m[:, 3], [0, 0, 0, 1]).all(axis=1)
-    if bad.any():
-        k = int(np.flatnonzero(bad)[0])
+    # Poses last: numpy is quick along a long axis and slow on many small matrices.
+    rows = m.transpose(1, 2, 0).copy()
+    apart = np.abs(rows[3] - [[0], [0], [0], [1]]) > [[1e-8], [1e-8], [1e-8], [1e-5]]
+    if apart.any():
+        k = int(np.flatnonzero(apart.any(axis=0))[0])
         raise ValueError(
             f"{name}[{k}] ends in the row {m[k, 3]}; expected 0 0 0 1. Is the matrix transposed?"
         )
-    r = m[:, :3, :3]
-    off = np.abs(np.swapaxes(r, 1, 2) @ r - np.eye(3)).max(axis=(1, 2))
-    det = np.linalg.det(r)
+    r = rows[:3, :3]
+    off = np.abs(np.einsum("kin,kjn->ijn", r, r) - np.eye(3)[:, :, None]).max(axis=(0, 1))
+    (a, b, c), (d, e, f), (g, h, i) = r
+    det = a * (e * i - f * h) + b * (f * g - d * i) + c * (d * h - e * g)
     bad = ~((off <= RIGID_TOLERANCE) & (det > 0))
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
@@ -283,10 +285,13 @@ class SpaceGraph:
         self._links: dict[str, dict[str, Array]] = {}
 
     def set(self, q: str, r: str, q_M_r: ArrayLike) -> "SpaceGraph":
-        """Record ``q_M_r``. A link may be replaced; a second path between two spaces is refused."""
+        """Record ``q_M_r``, one (4, 4) or a stack (n, 4, 4) of them, such as one for each frame.
+
+        A link may be replaced; a second path between two spaces is refused.
+        """
         m = np.array(q_M_r, dtype=float)  # a copy: the caller may write to its own
-        if m.shape != (4, 4):
-            raise ValueError(f"{q}_M_{r} has shape {m.shape}; expected (4, 4).")
+        if m.shape[-2:] != (4, 4):
+            raise ValueError(f"{q}_M_{r} has shape {m.shape}; expected (4, 4) or (n, 4, 4).")
         if q == r:
             raise ValueError(f"{q}_M_{r} links a space with itself.")
         path = self._path(q, r)

@@ -1,7 +1,5 @@
 """PLUS's fCal 2.0 phantom and the recording of it, for the tests of N-wires."""
 
-import xml.etree.ElementTree as ET
-
 import numpy as np
 
 # Three N's on layers of 20, 10 and 0 mm; the wires run along y from 0 to 40 mm.
@@ -31,11 +29,3 @@ def plus_frames(report, part):
             found.append([float(v) for v in fields[f"{name}ToTrackerTransform"].split()])
     shape = (-1, 4, 4)
     return np.array(dots).reshape(-1, 3, 3, 2), np.reshape(probe, shape), np.reshape(reference, shape)
-
-
-def plus_reference_M_phantom(folder):
-    config = ET.parse(folder / "PlusDeviceSet_fCal_Sim_SpatialCalibration_2.0.xml").getroot()
-    places = [
-        t for t in config.iter("Transform") if t.get("From") == "Phantom" and t.get("To") == "Reference"
-    ]
-    return np.fromstring(places[0].get("Matrix"), sep=" ").reshape(4, 4)

@@ -4,10 +4,11 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from nwire_phantom import WIRES, each, plus_frames, plus_reference_M_phantom
+from nwire_phantom import WIRES, each, plus_frames
 from scipy.spatial.transform import Rotation
 
 from navkit.calibration import best_95, calibrate_probe_nwires, middle_points
+from navkit.files import read_plus_config
 from navkit.geometry import inverse, orthonormalised, pose_from, transform_points
 
 TRUE_S_M_P = np.array(
@@ -161,12 +162,12 @@ def test_plus_recording_gives_plus_matrix_and_all_four_statistics(navkit_data):
     folder = navkit_data / "plus" / "fcal20"
     root = ET.parse(folder / "FreehandCalibration3NWires_fCal2.0.results.xml").getroot()
     expected = np.fromstring(root.find("CalibrationResults/Transform").get("Matrix"), sep=" ").reshape(4, 4)
-    reference_M_phantom = plus_reference_M_phantom(folder)
+    spaces = read_plus_config(folder / "PlusDeviceSet_fCal_Sim_SpatialCalibration_2.0.xml").spaces()
     report = root.find("ErrorReport")
 
     def seen(part):
         dots, probe, reference = plus_frames(report, part)
-        return dots, orthonormalised(inverse(probe) @ reference @ reference_M_phantom)
+        return dots, orthonormalised(inverse(probe) @ reference @ spaces.get("Reference", "Phantom"))
 
     dots, s_M_phantom = seen("CalibrationData")
     result = calibrate_probe_nwires(dots, WIRES, s_M_phantom)

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from nwire_phantom import WIRES, each, plus_reference_M_phantom
+from nwire_phantom import WIRES, each
 
 from navkit.calibration import best_95, calibrate_probe_nwires, detect_wires, middle_points
-from navkit.files import read_sequence
-from navkit.geometry import inverse, orthonormalised, transform_points
+from navkit.files import read_plus_config, read_sequence
+from navkit.geometry import orthonormalised, transform_points
 
 MM_PER_PX = 0.16
 
@@ -149,24 +149,20 @@ def test_bad_input_is_one_sentence(rng):
 
 def test_from_plus_pictures_alone_the_calibration_is_as_good_as_plus_own(navkit_data):
     folder = navkit_data / "plus" / "fcal20"
-    reference_M_phantom = plus_reference_M_phantom(folder)
+    config = read_plus_config(folder / "PlusDeviceSet_fCal_Sim_SpatialCalibration_2.0.xml")
+    looking = {"mm_per_px": config.mm_per_px, "clip_p": config.clip_p}
 
     def seen(part):
         sequence = read_sequence(folder / f"fCal_Test_{part}_3NWires_fCal2.0.igs.mha")
-        dots = np.array(
-            [detect_wires(f, WIRES, mm_per_px=0.078, clip_p=(27, 792, 27, 588)) for f in sequence.frames]
-        )
-        tracker_M_s, tracker_M_reference = (
-            sequence.transforms[f"{name}ToTracker"].pose for name in ("Probe", "Reference")
-        )
-        return dots, orthonormalised(inverse(tracker_M_s) @ tracker_M_reference @ reference_M_phantom)
+        dots = np.array([detect_wires(frame, config.wires, **looking) for frame in sequence.frames])
+        return dots, orthonormalised(sequence.spaces(config).get("Probe", "Phantom"))
 
     dots, s_M_phantom = seen("Calibration")
     assert np.isfinite(dots).all(axis=(1, 2, 3)).mean() >= 0.95
-    result = calibrate_probe_nwires(dots, WIRES, s_M_phantom)
+    result = calibrate_probe_nwires(dots, config.wires, s_M_phantom)
     dots, s_M_phantom = seen("Validation")
     assert np.isfinite(dots).all(axis=(1, 2, 3)).mean() >= 0.95
-    there = each(s_M_phantom, middle_points(dots, WIRES))
+    there = each(s_M_phantom, middle_points(dots, config.wires))
     here = transform_points(result.s_M_p, np.pad(dots[:, :, 1], ((0, 0), (0, 0), (0, 1))))
     mean, _ = best_95(np.linalg.norm(here - there, axis=-1))
     assert mean <= 0.539932 * 1.05

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from navkit.files._errors import FileError
 from navkit.files._metaimage import ELEMENT_TYPES
-from navkit.geometry import orthonormalised
+from navkit.files._plus_config import PlusConfig, frames_of
+from navkit.geometry import SpaceGraph, orthonormalised
 from navkit.tracking import PoseStream
 
 Array = NDArray[np.float64]
@@ -56,14 +57,37 @@ class Sequence:
     def __len__(self) -> int:
         return len(self.time_s)
 
-    def stream(self, name: str) -> PoseStream:
-        """The samples of one transform that are OK, as exact rotations; the first of repeated times."""
-        if name not in self.transforms:
-            raise FileError(f"no transform {name}; the sequence has {', '.join(sorted(self.transforms))}.")
-        one = self.transforms[name]
-        usable = one.valid & np.isfinite(self.time_s)
+    def spaces(self, config: PlusConfig | None = None) -> SpaceGraph:
+        """Every frame's transforms as one graph, with a configuration's fixed ones: (n, 4, 4) or (4, 4).
+
+        ``spaces(config).get("Reference", "Image")`` is where each frame's picture was; NaN where a transform
+        on the way was not OK.
+        """
+        graph = SpaceGraph() if config is None else config.spaces()
+        for name, one in self.transforms.items():
+            r, q = frames_of(name) or ("", "")
+            graph.set(q, r, np.where(one.valid[:, None, None], one.pose, np.nan))
+        return graph
+
+    def stream(self, name: str, config: PlusConfig | None = None) -> PoseStream:
+        """The samples of a transform that are OK, as exact rotations; the first of repeated times.
+
+        The transform may be a chain: "StylusToReference" of a sequence that has StylusToTracker and
+        ReferenceToTracker.
+        """
+        if name in self.transforms:
+            one = self.transforms[name]
+            pose = np.where(one.valid[:, None, None], one.pose, np.nan)
+        else:
+            r, q = frames_of(name) or ("", name)
+            try:
+                pose = np.broadcast_to(self.spaces(config).get(q, r), (len(self), 4, 4))
+            except (KeyError, ValueError) as reason:
+                has = ", ".join(sorted(self.transforms))
+                raise FileError(f"no transform {name}; the sequence has {has}: {reason.args[0]}") from None
+        usable = np.isfinite(pose).all(axis=(1, 2)) & np.isfinite(self.time_s)
         usable[1:] &= np.diff(self.time_s) > 0
-        return PoseStream(self.time_s[usable], orthonormalised(one.pose[usable]), name=name)
+        return PoseStream(self.time_s[usable], orthonormalised(pose[usable]), name=name)
 
 
 def read_sequence(path: str | Path) -> Sequence:
@@ -95,7 +119,7 @@ def read_sequence(path: str | Path) -> Sequence:
     transforms = {
         name.removesuffix("Transform"): _transform(path, rows, name)
         for name in names
-        if name.endswith("Transform") and "To" in name
+        if name.endswith("Transform") and frames_of(name.removesuffix("Transform"))
     }
     known = {"Timestamp", "ImageStatus", "Status"} | {f"{t}Transform" for t in transforms}
     known |= {f"{t}TransformStatus" for t in transforms}

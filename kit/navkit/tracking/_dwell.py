@@ -71,10 +71,11 @@ def find_dwells(
             f"tip_mm, shaft_mm, least_s and apart_mm are {tip_mm}, {shaft_mm}, {least_s} and {apart_mm}; "
             "expected positive numbers."
         )
-    tip_s = check_points(np.asarray(tip_s, dtype=float)[None], "tip_s")[0]
+    tip_there = check_points(np.asarray(tip_s, dtype=float)[None], "tip_s")[0]
     sample = np.flatnonzero(stream.valid)
     pose, time = stream.pose[sample], stream.time_s[sample]
-    tip, shaft = pose[:, :3, :3] @ tip_s + pose[:, :3, 3], pose[:, :3, 3]
+    shaft = pose[:, :3, 3]
+    tip: Array = pose[:, :3, :3] @ tip_there + shaft
     dwells: list[Dwell] = []
     start = 0
     for k in range(len(sample)):
