@@ -75,7 +75,7 @@ def detect_bottom(
     """
     picture, (left, top) = clipped(frame, clip_p)
     columns = np.arange(0, picture.shape[1], COLUMN_STEP)
-    smooth = uniform_filter1d(picture[:, columns], 5, axis=0, mode="nearest")
+    smooth = uniform_filter1d(picture[:, columns].astype(float), 5, axis=0, mode="nearest")
     peak = smooth.max(axis=0)
     seen = peak >= max(dark, BRIGHT * peak.max(initial=0.0))
     if seen.sum() < FEWEST_COLUMNS:
@@ -98,8 +98,10 @@ def detect_bottom(
     )
 
 
-def clipped(frame: ArrayLike, clip_p: tuple[int, int, int, int] | None) -> tuple[Array, tuple[int, int]]:
-    """The part of a picture to look at, as numbers, and its first column and row."""
+def clipped(
+    frame: ArrayLike, clip_p: tuple[int, int, int, int] | None
+) -> tuple[NDArray[np.generic], tuple[int, int]]:
+    """The part of a picture to look at, and its first column and row."""
     picture = np.asarray(frame)
     if picture.ndim != 2 or min(picture.shape) < 8:
         raise ValueError(f"frame has shape {picture.shape}; expected one picture (height, width).")
@@ -110,7 +112,7 @@ def clipped(frame: ArrayLike, clip_p: tuple[int, int, int, int] | None) -> tuple
             f"clip_p is {clip_p}; expected first and last column, first and last row inside a picture of "
             f"{width} x {height} pixels."
         )
-    return picture[top : bottom + 1, left : right + 1].astype(float), (left, top)
+    return picture[top : bottom + 1, left : right + 1], (left, top)
 
 
 def _centres(columns: Array) -> Array:

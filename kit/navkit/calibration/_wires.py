@@ -8,7 +8,7 @@ from navkit.calibration._bottom import clipped
 
 Array = NDArray[np.float64]
 
-MOST_DOTS = 24
+MOST_DOTS, MOST_GUESSES = 24, 12
 SMOOTH_MM, APART_MM = 0.25, 1.2
 """Dots are smoothed by this much, and two of them are no nearer than that."""
 HALF_WIDTH_MM, HALF_HEIGHT_MM = 1.6, 0.8
@@ -128,15 +128,20 @@ def _refuse_lookalikes(outer: Array, flips: list[tuple[bool, bool]]) -> None:
                 )
 
 
-def _dots(picture: Array, mm_per_px: float, dark: float) -> tuple[Array, Array]:
+def _dots(picture: NDArray[np.generic], mm_per_px: float, dark: float) -> tuple[Array, Array]:
     """The centres (k, 2) of the brightest dots, px, and how bright they are (k,), brightest first."""
-    smooth = gaussian_filter(picture.astype(np.float32), SMOOTH_MM / mm_per_px, truncate=3.0)
-    reach = 2 * round(APART_MM / mm_per_px) + 1
-    peak = (smooth == maximum_filter(smooth, reach)) & (smooth >= dark)
+    # what is to be smoothed over several pixels may be looked at in blocks of them: four times as fast
+    block = max(int(SMOOTH_MM / mm_per_px / 1.5), 1)
+    height, width = (size // block * block for size in picture.shape)
+    parts = picture[:height, :width].reshape(height // block, block, width // block, block)
+    coarse = parts.mean(axis=(1, 3), dtype=np.float32)
+    mm = block * mm_per_px
+    smooth = gaussian_filter(coarse, SMOOTH_MM / mm, truncate=3.0)
+    peak = (smooth == maximum_filter(smooth, 2 * round(APART_MM / mm) + 1)) & (smooth >= dark)
     rows, columns = np.nonzero(peak)
     bright = np.argsort(-smooth[rows, columns], kind="stable")[:MOST_DOTS]
     centres = np.empty((len(bright), 2))
-    wide, high = round(HALF_WIDTH_MM / mm_per_px), round(HALF_HEIGHT_MM / mm_per_px)
+    wide, high = round(HALF_WIDTH_MM / mm), round(HALF_HEIGHT_MM / mm)
     for k, (row, column) in enumerate(zip(rows[bright], columns[bright], strict=True)):
         top, left = max(row - high, 0), max(column - wide, 0)
         window = smooth[top : row + high + 1, left : column + wide + 1]
@@ -146,7 +151,7 @@ def _dots(picture: Array, mm_per_px: float, dark: float) -> tuple[Array, Array]:
             left + weight.sum(axis=0) @ np.arange(window.shape[1]) / total,
             top + weight.sum(axis=1) @ np.arange(window.shape[0]) / total,
         )
-    return centres, smooth[rows[bright], columns[bright]].astype(float)
+    return block * centres + (block - 1) / 2, smooth[rows[bright], columns[bright]].astype(float)
 
 
 def _guesses(dots_mm: Array, outer_mm: Array, flips: list[tuple[bool, bool]]) -> Array:
@@ -171,7 +176,7 @@ def _guesses(dots_mm: Array, outer_mm: Array, flips: list[tuple[bool, bool]]) ->
     every = np.concatenate(guesses) if guesses else np.empty((0, *outer_mm.shape))
     off = np.linalg.norm(every[..., None, :] - dots_mm, axis=-1).min(axis=-1, initial=np.inf)
     misfit = np.minimum(off, ROUGH_MM).sum(axis=(1, 2))
-    return every[np.argsort(misfit, kind="stable")[:MOST_DOTS]]
+    return every[np.argsort(misfit, kind="stable")[:MOST_GUESSES]]
 
 
 def _explained(
