@@ -55,14 +55,16 @@ def test_a_clear_line_is_exact():
 
 
 def test_columns_that_show_something_else_are_outvoted_and_dim_ones_not_asked(rng):
-    frame = tank(rng, 100, 0.05).astype(float)
-    frame[:, 60:110] = 0
-    frame[30:34, 60:110] = 230  # the echo of a bubble
-    frame[:, 150:230] *= 0.1
-    frame[rng.integers(20, 170, 80), np.arange(150, 230)] = 40
+    frame = tank(rng, 110, 0.3).astype(float)
+    frame[:, 4:74] = 0
+    frame[150:154, 4:74] = 230  # the echo of a bubble
+    frame[:, 150:230] = 0
+    top = rng.integers(20, 170, 80)
+    for k in range(7):
+        frame[top + k, np.arange(150, 230)] = 27
     line = detect_bottom(frame, clip_p=(0, 259, 10, 178))
-    assert line.row_at(129.5) == pytest.approx(100, abs=0.5)
-    assert 0.52 < line.used < 0.75  # dim columns are not counted against it
+    assert line.row_at(129.5) == pytest.approx(110, abs=0.5)
+    assert 0.5 < line.used < 0.7  # dim columns are not counted against it
 
 
 def test_no_bottom_is_none_and_a_wrong_clip_is_refused(rng):

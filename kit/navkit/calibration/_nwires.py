@@ -1,10 +1,12 @@
 """Probe calibration with N-wires: from where wires cross the picture to where the picture is."""
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from navkit.calibration._probe_fit import ProbeResult, centred, fit_picture, picture_matrix
 from navkit.geometry import check_poses
 
 Array = NDArray[np.float64]
@@ -14,60 +16,13 @@ SQUARE_TOLERANCE_DEG = 1.0
 """How far the picture's axes may be from a right angle before a calibration is doubted."""
 
 
-@dataclass(frozen=True)
-class ProbeResult:
-    """Where the picture is, seen from the probe's sensor, and what tells whether to trust it.
-
-    Parameters
-    ----------
-    s_M_p : (4, 4) affine; maps pixels (column, row, 0) to the sensor, mm. Its third column is the cross
-        product of the first two, as long as their mean: the picture itself says nothing about it
-    scale_mm : (2,) width and height of a pixel
-    rms_mm : RMS 3-D distance of the middle wires' points, as the picture gives them, from where the
-        phantom says they are, over the points that were kept
-    residual_mm : (n_frames, n_wires) that distance for every N; NaN where it was not seen
-    kept : (n_frames, n_wires) bool; False where one of the three coordinates was trimmed
-    covariance : (3, 3, 3) for each coordinate of the sensor's space, of the coefficients of column, row
-        and 1; the elevation is the coordinate along which it is largest
-    square_deg : the angle between the picture's axes; 90 for a picture without shear
-    warnings : tuple of str
-    """
-
-    s_M_p: Array
-    scale_mm: tuple[float, float]
-    rms_mm: float
-    residual_mm: Array
-    kept: NDArray[np.bool_]
-    covariance: Array
-    square_deg: float
-    warnings: tuple[str, ...]
-
-    def sd_mm(self, px: ArrayLike) -> Array:
-        """Standard deviation (..., 3) of mapped pixels (..., 2), along the sensor's axes, mm."""
-        p = np.asarray(px, dtype=float)
-        u = np.concatenate([p, np.ones((*p.shape[:-1], 1))], axis=-1)
-        variance: Array = np.einsum("...i,cij,...j->...c", u, self.covariance, u)
-        return np.sqrt(variance)
-
-    def best_95(self) -> tuple[float, float]:
-        """Mean and standard deviation of the smallest 95 % of the residuals, mm: the figure PLUS reports."""
-        return best_95(self.residual_mm)
-
-
-def best_95(residual_mm: ArrayLike) -> tuple[float, float]:
-    """Mean and standard deviation of the smallest 95 % of some distances (NaN passed over), mm."""
-    r = np.asarray(residual_mm, dtype=float)
-    r = np.sort(r[np.isfinite(r)])
-    r = r[: max(round(0.95 * len(r)), 1)]
-    return float(r.mean()), float(r.std())
-
-
 def calibrate_probe_nwires(
     wire_px: ArrayLike,
     wires_phantom: ArrayLike,
     s_M_phantom: ArrayLike,
     *,
     trim_sigma: float = 3.0,
+    refine: Literal["in-plane", "distance"] | None = None,
 ) -> ProbeResult:
     """Calibrate a tracked probe from pictures of N-wires.
 
@@ -77,6 +32,10 @@ def calibrate_probe_nwires(
     sensor; rows further than `trim_sigma` standard deviations are left out and it is solved again until
     none is, as in PLUS's fCal [2]_.
 
+    That uses a third of the dots and lets the picture's axes shear. `refine` goes on from there by least
+    squares on all dots with the axes at right angles [3]_: "in-plane" brings each dot to where its wire
+    pierces the picture, "distance" to the wire itself, across the picture too.
+
     Parameters
     ----------
     wire_px : (n_frames, n_wires, 3, 2) column and row of the three dots of every N: outer, middle, outer;
@@ -84,6 +43,13 @@ def calibrate_probe_nwires(
     wires_phantom : (n_wires, 3, 2, 3) the two ends of the same three wires, mm, in the phantom
     s_M_phantom : (n_frames, 4, 4) rigid; the phantom seen from the probe's sensor, for each frame
     trim_sigma : infinity keeps every row
+    refine : None, "in-plane" or "distance"
+
+    Returns
+    -------
+    ProbeResult
+        `residual_mm`, `kept` and `rms_mm` are of the middle wires' points, refined or not, so that the
+        figures compare; `covariance` and `noise_mm` are of the fit that gave the matrix.
 
     Raises
     ------
@@ -96,7 +62,10 @@ def calibrate_probe_nwires(
     .. [1] Chen, Thurston, Ellis, Abolmaesumi, Ultrasound Med. Biol. 35(1), 2009,
        doi:10.1016/j.ultrasmedbio.2008.07.004.
     .. [2] PLUS, vtkPlusProbeCalibrationAlgo.
+    .. [3] Carbajal, Lasso, Gomez, Fichtinger, Int. J. CARS 8, 2013, doi:10.1007/s11548-013-0904-9.
     """
+    if refine not in (None, "in-plane", "distance"):
+        raise ValueError(f"refine is {refine!r}; expected None, 'in-plane' or 'distance'.")
     px = np.asarray(wire_px, dtype=float)
     wires = np.asarray(wires_phantom, dtype=float)
     m = check_poses(s_M_phantom, "s_M_phantom")
@@ -126,15 +95,16 @@ def calibrate_probe_nwires(
     for c in range(3):
         columns[:, c], covariance[c], used[c] = _trimmed(u, x[:, c], trim_sigma)
 
-    along, down, origin = columns
-    lengths = np.linalg.norm(along), np.linalg.norm(down)
-    across = np.cross(along, down)
-    s_M_p = np.eye(4)
-    s_M_p[:3] = np.column_stack([along, down, across / np.linalg.norm(across) * np.mean(lengths), origin])
-    distance = np.linalg.norm(u @ columns - x, axis=1)
+    off = u @ columns - x
+    fitted = used.all(axis=0)
+    s_M_p = picture_matrix(columns.T)
+    scale = np.linalg.norm(s_M_p[:3, :3], axis=0)
+    axes = s_M_p[:3, :3] / scale
+    across_rows = np.zeros((3, 3, 3, 3))  # each coordinate was solved for itself
+    across_rows[range(3), :, range(3), :] = covariance
     residual, kept = np.full(seen.shape, np.nan), np.zeros(seen.shape, dtype=bool)
-    residual[seen], kept[seen] = distance, used.all(axis=0)
-    square_deg = float(np.degrees(np.arccos(along @ down / (lengths[0] * lengths[1]))))
+    residual[seen], kept[seen] = np.linalg.norm(off, axis=1), fitted
+    square_deg = float(np.degrees(np.arccos(axes[:, 0] @ axes[:, 1])))
     warnings = []
     if abs(square_deg - 90) > SQUARE_TOLERANCE_DEG:
         warnings.append(
@@ -143,16 +113,57 @@ def calibrate_probe_nwires(
         )
     if kept.sum() < 0.8 * seen.sum():
         warnings.append(f"{seen.sum() - kept.sum()} of {seen.sum()} points do not fit and were left out.")
-    return ProbeResult(
+    result = ProbeResult(
         s_M_p,
-        (float(lengths[0]), float(lengths[1])),
+        (float(scale[0]), float(scale[1])),
         float(np.sqrt(np.mean(residual[kept] ** 2))),
         residual,
         kept,
-        covariance,
+        across_rows,
+        np.sqrt(np.sum((off[fitted] @ axes) ** 2, axis=0) / max(int(fitted.sum()) - 3, 1)),
+        float(np.linalg.cond(centred(u[:, :2])[0])),
         square_deg,
         tuple(warnings),
     )
+    if refine is None:
+        return result
+    refined = _refined(result.s_M_p, px, wires, m, refine, trim_sigma)
+    residual[seen] = np.linalg.norm(u @ refined.s_M_p[:3, [0, 1, 3]].T - x, axis=1)
+    return replace(
+        refined,
+        rms_mm=float(np.sqrt(np.mean(residual[kept] ** 2))),
+        residual_mm=residual,
+        kept=kept,
+        warnings=(*warnings, *refined.warnings),
+    )
+
+
+def _refined(
+    start: Array, px: Array, wires: Array, s_M_phantom: Array, refine: str, trim_sigma: float
+) -> ProbeResult:
+    """Least squares on every dot that was seen, from a matrix that is nearly right."""
+    frame, n, wire = np.nonzero(np.isfinite(px).all(axis=-1))
+    dots = px[frame, n, wire]
+    ends = np.einsum("nij,nkj->nki", s_M_phantom[frame, :3, :3], wires[n, wire])
+    first, along = ends[:, 0] + s_M_phantom[frame, :3, 3], ends[:, 1] - ends[:, 0]
+    along = along / np.linalg.norm(along, axis=1, keepdims=True)
+    side = np.cross(along, start[:3, 0])
+    side = side / np.linalg.norm(side, axis=1, keepdims=True)
+    sides = np.stack([side, np.cross(along, side)], axis=-1)
+    q, q_M_px = centred(dots)
+
+    def off_wire(columns: Array, axes: Array, rest: Array) -> Array:
+        off: Array = q @ columns.T - first
+        if refine == "distance":
+            across: Array = np.einsum("ni,nik->nk", off, sides)
+            return across
+        # the way along the wire to where it pierces the picture; what is left runs within the picture
+        way = off @ axes[:, 2] / (along @ axes[:, 2])
+        within: Array = (off - way[:, None] * along) @ axes[:, :2]
+        return within
+
+    columns = start[:3, [0, 1, 3]] @ np.linalg.inv(q_M_px)
+    return fit_picture(off_wire, columns, np.empty(0), dots, q_M_px, None, None, trim_sigma, [])[0]
 
 
 def middle_points(wire_px: ArrayLike, wires_phantom: ArrayLike) -> Array:
