@@ -135,6 +135,37 @@ def test_all_dots_are_worth_more_than_a_third_of_them_and_say_how_much(rng):
     assert one.noise_mm == pytest.approx(1.5 * np.array(one.scale_mm), rel=0.15)
 
 
+def test_each_refinement_is_best_by_its_own_measure(rng):
+    s_M_phantom, dots = looking(rng, 30)
+    dots = dots + rng.normal(scale=3.0, size=dots.shape)
+    dots[4, 1, 0] = np.nan
+    ends = each(s_M_phantom, np.broadcast_to(WIRES.reshape(-1, 3), (30, 18, 3))).reshape(30, 3, 3, 2, 3)
+
+    def errors(s_M_p):
+        """RMS distance of the dots from where their wires pierce the picture, and from the wires, mm."""
+        a, b = np.moveaxis(transform_points(inverse(s_M_p), ends), -2, 0)
+        pierced = a + (a[..., 2:] / (a[..., 2:] - b[..., 2:])) * (b - a)
+        in_plane = (pierced[..., :2] - dots) * np.linalg.norm(s_M_p[:3, :2], axis=0)
+        there = transform_points(s_M_p, np.pad(dots, ((0, 0),) * 3 + ((0, 1),)))
+        along = ends[..., 1, :] - ends[..., 0, :]
+        away = np.cross(there - ends[..., 0, :], along / np.linalg.norm(along, axis=-1, keepdims=True))
+        return [np.sqrt(np.nanmean((e**2).sum(axis=-1))) for e in (in_plane, away)]
+
+    in_plane, distance = (
+        calibrate_probe_nwires(dots, WIRES, s_M_phantom, trim_sigma=np.inf, refine=way)
+        for way in ("in-plane", "distance")
+    )
+    assert errors(in_plane.s_M_p)[0] < errors(distance.s_M_p)[0] - 1e-6
+    assert errors(distance.s_M_p)[1] < errors(in_plane.s_M_p)[1] - 1e-6
+    here = transform_points(in_plane.s_M_p, np.pad(dots[:, :, 1], ((0, 0), (0, 0), (0, 1))))
+    off = np.linalg.norm(here - each(s_M_phantom, middle_points(dots, WIRES)), axis=-1)
+    assert in_plane.residual_mm == pytest.approx(off, abs=1e-9, nan_ok=True)
+    assert in_plane.rms_mm == pytest.approx(np.sqrt(np.nanmean(off**2)), abs=1e-9)
+    dots[4, 1] = np.nan  # the other two dots of that N counted
+    without = calibrate_probe_nwires(dots, WIRES, s_M_phantom, trim_sigma=np.inf, refine="in-plane")
+    assert np.abs(without.s_M_p - in_plane.s_M_p).max() > 1e-6
+
+
 def test_an_unknown_refinement_is_refused(rng):
     s_M_phantom, dots = looking(rng, 12)
     with pytest.raises(ValueError, match="refine is 'out'; expected None, 'in-plane' or 'distance'"):

@@ -120,6 +120,14 @@ def test_a_sequence_and_its_configuration_give_every_chain(tmp_path, rng):
     assert error.rotation_rad.max() < 1e-7
     assert len(sequence.stream("ProbeToTracker")) == 3
     assert len(sequence.stream("ProbeToPhantom", config)) == 2
+    # a stored chain is a second way round, and no harm to what is stored
+    chained = " ".join(repr(float(v)) for v in stream.pose[0].ravel())
+    stored = (tmp_path / "s.mha").read_text(encoding="utf-8")
+    stored = stored.replace("Element", f"Seq_Frame0000_ProbeToReferenceTransform = {chained}\nElement", 1)
+    (tmp_path / "s.mha").write_text(stored, encoding="utf-8")
+    assert len(read_sequence(tmp_path / "s.mha").stream("ProbeToTracker")) == 3
+    with pytest.raises(ValueError, match="would close a loop"):
+        read_sequence(tmp_path / "s.mha").spaces()
     with pytest.raises(
         FileError, match=r"no transform ProbeToPhantom; the sequence has ProbeToTracker, .*no chain"
     ):

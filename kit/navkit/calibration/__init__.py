@@ -13,6 +13,7 @@ from navkit.calibration._hand_eye import HandEyeResult, solve_hand_eye
 from navkit.calibration._nwires import calibrate_probe_nwires, middle_points
 from navkit.calibration._pivot import PivotResult, calibrate_pivot
 from navkit.calibration._probe_fit import ProbeResult, best_95
+from navkit.calibration._probe_report import ProbeValidation, probe_reproducibility, validate_probe
 from navkit.calibration._spin import SpinResult, calibrate_spin
 from navkit.calibration._targets import (
     calibrate_probe_point,
@@ -28,6 +29,7 @@ __all__ = [
     "HandEyeResult",
     "PivotResult",
     "ProbeResult",
+    "ProbeValidation",
     "SpinResult",
     "best_95",
     "calibrate_pivot",
@@ -43,6 +45,8 @@ __all__ = [
     "estimate_video_delay",
     "middle_points",
     "principal_motion",
+    "probe_reproducibility",
     "solve_hand_eye",
     "sound_speed_water",
+    "validate_probe",
 ]
