@@ -89,7 +89,7 @@ def test_a_few_wrong_dots_are_trimmed(rng):
 def test_the_covariance_is_that_of_linear_regression(rng):
     """500 seeded trials with noise of the phantom's place: variances within 10 % of what the result tells."""
     s_M_phantom, dots = looking(rng, 60)
-    found, told = [], []
+    found, told, noise = [], [], []
     for _ in range(500):
         shaken = s_M_phantom.copy()
         shaken[:, :3, 3] += rng.normal(scale=[0.1, 0.2, 0.4], size=(60, 3))
@@ -100,6 +100,9 @@ def test_the_covariance_is_that_of_linear_regression(rng):
         result = calibrate_probe_nwires(one, WIRES, shaken, trim_sigma=np.inf)
         found.append(transform_points(result.s_M_p, [100.0, 550.0, 0.0]))
         told.append(result.sd_mm([100.0, 550.0]) ** 2)
+        noise.append(result.noise_mm**2)
+    # the picture's columns run along the sensor's -y, its rows along x
+    assert np.sqrt(np.mean(noise, axis=0)) == pytest.approx([0.2, 0.1, 0.4], rel=0.03)
     assert np.var(found, axis=0) == pytest.approx(np.mean(told, axis=0), rel=0.15)
 
 
@@ -220,6 +223,7 @@ def test_what_speaks_against_a_calibration_is_said(rng):
     sheared[..., 0] += 0.05 * dots[..., 1]
     (warning,) = calibrate_probe_nwires(sheared, WIRES, s_M_phantom).warnings
     assert "axes meet at" in warning
+    assert warning in calibrate_probe_nwires(sheared, WIRES, s_M_phantom, refine="distance").warnings
     wrong = s_M_phantom.copy()
     wrong[:5, :3, 3] += [40.0, -30.0, 55.0]
     wrong[5:10, :3, 3] += [9.0, 8.0, -9.0]
