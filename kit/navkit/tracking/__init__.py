@@ -3,19 +3,49 @@
 A stream holds where a tool (or sensor) was and when: ``pr_M_t`` for a calibrated tool in the patient
 reference, ``pr_M_s`` for its sensor. Times are seconds on one clock. A sample that the tracker marked as
 unusable stays in the stream with ``valid`` False and is used by nothing. `FieldDistortion` straightens
-the positions of an electromagnetic tracker.
+the positions of an electromagnetic tracker, `OrientationDistortion` its angles. `simulate_optical` and
+`simulate_electromagnetic` make streams whose truth is known, and the faults spoil them as life does.
 """
 
 from navkit.tracking._dwell import Dwell, find_dwells
-from navkit.tracking._field import DegreeChoice, FieldDistortion, choose_degree
+from navkit.tracking._faults import (
+    add_jitter,
+    add_latency,
+    bend_tip,
+    drop_out,
+    loosen_marker,
+    repeat_samples,
+    swap_transform,
+)
+from navkit.tracking._field import DegreeChoice, FieldDistortion, OrientationDistortion, choose_degree
+from navkit.tracking._simulate import (
+    EmSettings,
+    OpticalSettings,
+    em_distortion,
+    simulate_electromagnetic,
+    simulate_optical,
+)
 from navkit.tracking._stream import PoseStream, moving_average
 
 __all__ = [
     "DegreeChoice",
     "Dwell",
+    "EmSettings",
     "FieldDistortion",
+    "OpticalSettings",
+    "OrientationDistortion",
     "PoseStream",
+    "add_jitter",
+    "add_latency",
+    "bend_tip",
     "choose_degree",
+    "drop_out",
+    "em_distortion",
     "find_dwells",
+    "loosen_marker",
     "moving_average",
+    "repeat_samples",
+    "simulate_electromagnetic",
+    "simulate_optical",
+    "swap_transform",
 ]
