@@ -98,3 +98,21 @@ def test_the_position_filter_does_not_mind_a_quaternions_sign(rng):
     stream = PoseStream(np.arange(41.0), pose_from(turn, np.zeros((41, 3))))
     away = pose_error(moving_average(stream, 2).pose[3:-3], stream.pose[3:-3]).rotation_rad
     assert away.max() < 1e-6
+
+
+def test_a_lost_sample_is_averaged_into_nothing(rng):
+    n = 30
+    pose = pose_from(
+        Rotation.from_rotvec(np.outer(np.linspace(0, 1, n), [0.2, -0.4, 0.3])), rng.normal(size=(n, 3))
+    )
+    valid = np.ones(n, dtype=bool)
+    valid[[7, 8, 20]] = False
+    spoiled = pose.copy()
+    spoiled[7], spoiled[8], spoiled[20, :3, 3] = np.nan, -np.inf, 1e6
+    time = np.arange(n) / 10
+    smooth = moving_average(PoseStream(time, spoiled, valid), 2)
+    alone = moving_average(PoseStream(time[valid], pose[valid]), 2)
+    assert np.array_equal(smooth.valid, valid)
+    assert smooth.pose[valid] == pytest.approx(alone.pose, abs=1e-12)
+    assert np.isnan(smooth.pose[7]).all()
+    assert smooth.pose[20, 0, 3] == 1e6

@@ -5,8 +5,10 @@ reference, ``pr_M_s`` for its sensor. Times are seconds on one clock. A sample t
 unusable stays in the stream with ``valid`` False and is used by nothing. `FieldDistortion` straightens
 the positions of an electromagnetic tracker, `OrientationDistortion` its angles. `simulate_optical` and
 `simulate_electromagnetic` make streams whose truth is known, and the faults spoil them as life does.
+`one_euro`, `constant_velocity_kalman` and `custusx_live_filter` smooth live, `moving_average` afterwards.
 """
 
+from navkit.tracking._clock import ClockFit, estimate_clock, filter_timestamps
 from navkit.tracking._dwell import Dwell, find_dwells
 from navkit.tracking._faults import (
     add_jitter,
@@ -18,6 +20,13 @@ from navkit.tracking._faults import (
     swap_transform,
 )
 from navkit.tracking._field import DegreeChoice, FieldDistortion, OrientationDistortion, choose_degree
+from navkit.tracking._filters import (
+    KalmanTrack,
+    constant_velocity_kalman,
+    custusx_live_filter,
+    filter_lag_s,
+    one_euro,
+)
 from navkit.tracking._simulate import (
     EmSettings,
     OpticalSettings,
@@ -25,13 +34,22 @@ from navkit.tracking._simulate import (
     simulate_electromagnetic,
     simulate_optical,
 )
-from navkit.tracking._stream import PoseStream, moving_average
+from navkit.tracking._stream import (
+    PoseStream,
+    gaps,
+    moving_average,
+    repeated,
+    resample,
+    without_repeats,
+)
 
 __all__ = [
+    "ClockFit",
     "DegreeChoice",
     "Dwell",
     "EmSettings",
     "FieldDistortion",
+    "KalmanTrack",
     "OpticalSettings",
     "OrientationDistortion",
     "PoseStream",
@@ -39,13 +57,23 @@ __all__ = [
     "add_latency",
     "bend_tip",
     "choose_degree",
+    "constant_velocity_kalman",
+    "custusx_live_filter",
     "drop_out",
     "em_distortion",
+    "estimate_clock",
+    "filter_lag_s",
+    "filter_timestamps",
     "find_dwells",
+    "gaps",
     "loosen_marker",
     "moving_average",
+    "one_euro",
     "repeat_samples",
+    "repeated",
+    "resample",
     "simulate_electromagnetic",
     "simulate_optical",
     "swap_transform",
+    "without_repeats",
 ]
