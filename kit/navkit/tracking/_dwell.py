@@ -76,13 +76,14 @@ def find_dwells(
     pose, time = stream.pose[sample], stream.time_s[sample]
     shaft = pose[:, :3, 3]
     tip: Array = pose[:, :3, :3] @ tip_there + shaft
+    interval = float(np.median(np.diff(time))) if len(time) > 1 else 0.0  # a sample stands for so long
     dwells: list[Dwell] = []
     start = 0
     for k in range(len(sample)):
         while _diagonal(tip[start : k + 1]) > tip_mm:
             start += 1
         stretch = slice(start, k + 1)
-        if time[k] - time[start] < least_s or _diagonal(shaft[stretch]) < shaft_mm:
+        if time[k] - time[start] + interval < least_s - 1e-9 or _diagonal(shaft[stretch]) < shaft_mm:
             continue
         point = tip[stretch].mean(axis=0)
         spread = float(np.sqrt(np.mean(np.sum((tip[stretch] - point) ** 2, axis=1))))
