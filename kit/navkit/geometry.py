@@ -88,15 +88,15 @@ def check_poses(poses: ArrayLike, name: str, *, at_least: int = 1) -> Array:
             f"{name}[{k}] has NaN or infinity in it; expected finite numbers. Was the tool hidden?"
         )
     # Poses last: numpy is quick along a long axis and slow on many small matrices.
-    rows = m.transpose(1, 2, 0).copy()
-    apart = np.abs(rows[3] - [[0], [0], [0], [1]]) > [[1e-8], [1e-8], [1e-8], [1e-5]]
+    columns = m.transpose(2, 1, 0).copy()
+    apart = np.abs(columns[:, 3] - [[0], [0], [0], [1]]) > [[1e-8], [1e-8], [1e-8], [1e-5]]
     if apart.any():
         k = int(np.flatnonzero(apart.any(axis=0))[0])
         raise ValueError(
             f"{name}[{k}] ends in the row {m[k, 3]}; expected 0 0 0 1. Is the matrix transposed?"
         )
-    r = rows[:3, :3]
-    off = np.abs(np.einsum("kin,kjn->ijn", r, r) - np.eye(3)[:, :, None]).max(axis=(0, 1))
+    r = columns[:3, :3]
+    off = np.abs(np.einsum("ikn,jkn->ijn", r, r) - np.eye(3)[:, :, None]).max(axis=(0, 1))
     (a, b, c), (d, e, f), (g, h, i) = r
     det = a * (e * i - f * h) + b * (f * g - d * i) + c * (d * h - e * g)
     bad = ~((off <= RIGID_TOLERANCE) & (det > 0))
