@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from navkit.geometry import inverse, pose_from, transform_points
-from navkit.registration import _kabsch, expected_fre, expected_tre, fit_rigid, tre_covariance
+from navkit.geometry import inverse, kabsch, pose_from, transform_points
+from navkit.registration import expected_fre, expected_tre, fit_rigid, tre_covariance
 
 LAYOUTS = {
     "three": [[0, 0, 0], [70, 10, -5], [20, 90, 30]],
@@ -34,7 +34,7 @@ def simulate(rng, fiducials, targets, covariance, trials):
     """FRE (trials,) and TRE vectors (trials, k, 3) of as many registrations."""
     fiducials, targets = np.asarray(fiducials, float), np.asarray(targets, float)
     noise = rng.multivariate_normal(np.zeros(3), covariance, size=(trials, len(fiducials)))
-    found, _, _ = _kabsch(np.broadcast_to(fiducials, noise.shape), fiducials + noise, np.ones(len(fiducials)))
+    found, _, _ = kabsch(np.broadcast_to(fiducials, noise.shape), fiducials + noise, np.ones(len(fiducials)))
     fre = transform_points(found, fiducials) - (fiducials + noise)
     return np.sqrt((fre**2).sum(axis=-1).mean(axis=-1)), transform_points(found, targets) - targets
 
@@ -262,7 +262,7 @@ def test_one_bad_fiducial_may_have_its_own_covariance(rng):
     fiducials = np.array(LAYOUTS["four, compact"], dtype=float)
     sigma = np.array([0.1, 0.1, 1.5, 0.1])
     noise = rng.normal(size=(20_000, 4, 3)) * sigma[:, None]
-    found, _, _ = _kabsch(np.broadcast_to(fiducials, noise.shape), fiducials + noise, np.ones(4))
+    found, _, _ = kabsch(np.broadcast_to(fiducials, noise.shape), fiducials + noise, np.ones(4))
     target = np.array([90.0, -30, 20])
     tre = transform_points(found, target) - target
     told = tre_covariance(fiducials, target, sigma[:, None, None] ** 2 * np.eye(3))

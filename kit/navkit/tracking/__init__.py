@@ -1,4 +1,4 @@
-"""What a tracker delivers: streams of poses, and how its field bends them.
+"""What a tracker delivers: poses of markers, streams of poses, and how its field bends them.
 
 A stream holds where a tool (or sensor) was and when: ``pr_M_t`` for a calibrated tool in the patient
 reference, ``pr_M_s`` for its sensor. Times are seconds on one clock. A sample that the tracker marked as
@@ -27,6 +27,7 @@ from navkit.tracking._filters import (
     filter_lag_s,
     one_euro,
 )
+from navkit.tracking._markers import MarkerGeometry, locate_rigid_body, marker_geometry
 from navkit.tracking._simulate import (
     EmSettings,
     OpticalSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "EmSettings",
     "FieldDistortion",
     "KalmanTrack",
+    "MarkerGeometry",
     "OpticalSettings",
     "OrientationDistortion",
     "PoseStream",
@@ -66,7 +68,9 @@ __all__ = [
     "filter_timestamps",
     "find_dwells",
     "gaps",
+    "locate_rigid_body",
     "loosen_marker",
+    "marker_geometry",
     "moving_average",
     "one_euro",
     "repeat_samples",

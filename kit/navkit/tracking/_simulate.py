@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from navkit.geometry import check_points, pose_from, transform_points
+from navkit.geometry import check_points, kabsch, pose_from, transform_points
 from navkit.tracking._stream import PoseStream
 
 Array = NDArray[np.float64]
@@ -230,13 +230,7 @@ def _fit_markers(markers_s: Array, markers_pr: Array, seen: NDArray[np.bool_]) -
 
     NaN where those lie on a line.
     """
-    w = (seen / seen.sum(axis=1, keepdims=True))[..., None]
-    p_mean, q_mean = (w * markers_s).sum(axis=1), (w * markers_pr).sum(axis=1)
-    p, q = markers_s - p_mean[:, None], markers_pr - q_mean[:, None]
-    u, spread, vt = np.linalg.svd(np.swapaxes(q, 1, 2) @ (w * p))
-    u[..., 2] *= np.linalg.det(u @ vt)[:, None]
-    rotation = u @ vt
-    pose = pose_from(rotation, q_mean - (rotation @ p_mean[..., None])[..., 0])
+    pose, _, spread = kabsch(markers_s, markers_pr, seen.astype(float))
     pose[spread[:, 1] <= LINE_RATIO**2 * spread[:, 0]] = np.nan
     return pose
 
