@@ -153,3 +153,21 @@ def test_repeats(root, navkit_data):
     true = without_repeats(stream)
     rate = (len(true) - 1) / np.ptp(true.time_s)
     told(root, "`repeated`, `without_repeats`", f"{again.sum()} of {len(again)}", f"{rate:.1f} Hz")
+
+
+def test_the_calibration_in_the_readme_runs_on_a_recording(root, navkit_data):
+    folder = navkit_data / "plus" / "fcal20"
+    (code,) = (
+        block
+        for block in re.findall(
+            r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), flags=re.S
+        )
+        if "detect_wires" in block
+    )
+    code = code.replace(
+        "PlusDeviceSet.xml", str(folder / "PlusDeviceSet_fCal_Sim_SpatialCalibration_2.0.xml")
+    ).replace("Calibration.igs.mha", str(folder / "fCal_Test_Validation_3NWires_fCal2.0.igs.mha"))
+    names: dict[str, object] = {"print": lambda *shown: None}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["result"].best_95()[0] < 0.6
+    assert names["result"].warnings == ()
