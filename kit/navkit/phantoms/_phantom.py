@@ -1,0 +1,176 @@
+"""A phantom: named parts in a background, with what a learner is asked about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from navkit.phantoms._shapes import Shape
+from navkit.phantoms._tissues import TISSUES, Tissue
+
+Array = NDArray[np.float64]
+
+SPECKLE_VOXEL_MM = 0.25
+SPECKLE_TILE = 96
+LIVER_LEVEL = 0.1
+"""Mean echo amplitude of a tissue of 0 dB, relative to the brightest that the scanner can show."""
+SLAB = 2_000_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """One solid of one tissue; `name` is what a learner calls it."""
+
+    name: str
+    shape: Shape
+    tissue: Tissue
+
+
+@dataclass(frozen=True)
+class LabelVolume:
+    """A phantom on a grid.
+
+    Parameters
+    ----------
+    labels : (nz, ny, nx) uint8, index into `tissues`
+    tissues : label -> Tissue; 0 is the background
+    origin_mm : (3,) x, y, z of the centre of voxel (0, 0, 0), in the phantom's space d
+    spacing_mm : (3,) along x, y, z
+    """
+
+    labels: NDArray[np.uint8]
+    tissues: tuple[Tissue, ...]
+    origin_mm: Array
+    spacing_mm: Array
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """Parts in a background, in a space ``d`` of its own (mm).
+
+    What it is made of is a function of position, so that any number of pictures, at any spacing, agree
+    about it.
+
+    Parameters
+    ----------
+    name : str
+    parts : the later one wins where two overlap
+    background : Tissue
+    low, high : (3,) the box that is of interest
+    wires : (n, 2, 3) end points of thin wires, which are not parts
+    wire_echo : amplitude of a wire's echo; 1 is the brightest that the scanner can show
+    landmarks : name -> (3,), points to touch or to find
+    fiducials : (n, 3) markers for registration
+    centrelines : name -> (k, 3), of vessels and airways
+    measures : name -> number, the truth of what a learner measures; the name ends in its unit
+    seed : of the speckle, which belongs to the phantom and not to the scanner
+    """
+
+    name: str
+    parts: tuple[Part, ...] = ()
+    background: Tissue = TISSUES["water"]
+    low: Array = field(default_factory=lambda: np.zeros(3))
+    high: Array = field(default_factory=lambda: np.full(3, 100.0))
+    wires: Array = field(default_factory=lambda: np.zeros((0, 2, 3)))
+    wire_echo: float = 1.0
+    landmarks: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    fiducials: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    centrelines: Mapping[str, Array] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def tissues(self) -> tuple[Tissue, ...]:
+        """What the labels mean: the background, then each part's tissue."""
+        return (self.background, *(part.tissue for part in self.parts))
+
+    def part(self, name: str) -> Part:
+        """The part of that name.
+
+        Raises
+        ------
+        KeyError
+            If there is none; the message lists what there is.
+        """
+        for one in self.parts:
+            if one.name == name:
+                return one
+        raise KeyError(f"no part {name!r} in {self.name}; there are {', '.join(p.name for p in self.parts)}.")
+
+    def labels(self, points_d: ArrayLike) -> NDArray[np.uint8]:
+        """0 for background, k for the k-th part (from 1), at points (..., 3)."""
+        p = np.asarray(points_d, dtype=float)
+        flat = p.reshape(-1, 3)
+        out = np.zeros(len(flat), dtype=np.uint8)
+        for k, part in enumerate(self.parts, start=1):
+            near = np.flatnonzero(((flat >= part.shape.low) & (flat <= part.shape.high)).all(axis=1))
+            if near.size:
+                out[near[part.shape.distance(flat[near]) < 0]] = k
+        return out.reshape(p.shape[:-1])
+
+    def voxels(
+        self, spacing_mm: float | ArrayLike, *, low: ArrayLike | None = None, high: ArrayLike | None = None
+    ) -> LabelVolume:
+        """The labels on a grid over the phantom's box, or over another one."""
+        spacing = np.broadcast_to(np.asarray(spacing_mm, dtype=float), (3,)).copy()
+        origin = np.array(self.low if low is None else low, dtype=float)
+        end = np.array(self.high if high is None else high, dtype=float)
+        size = np.maximum(np.floor((end - origin) / spacing + 1e-9).astype(int) + 1, 1)
+        axes = [origin[i] + spacing[i] * np.arange(size[i]) for i in range(3)]
+        labels = np.zeros(tuple(size[::-1]), dtype=np.uint8)
+        for k, part in enumerate(self.parts, start=1):
+            first = np.array([np.searchsorted(axes[i], part.shape.low[i], "left") for i in range(3)])
+            last = np.array([np.searchsorted(axes[i], part.shape.high[i], "right") for i in range(3)])
+            if (last <= first).any():
+                continue
+            x, y = axes[0][first[0] : last[0]], axes[1][first[1] : last[1]]
+            step = max(int(SLAB / (len(x) * len(y))), 1)
+            for z0 in range(first[2], last[2], step):
+                z = axes[2][z0 : min(z0 + step, last[2])]
+                points = np.stack(np.meshgrid(z, y, x, indexing="ij")[::-1], axis=-1)
+                inside = part.shape.distance(points.reshape(-1, 3)).reshape(points.shape[:-1]) < 0
+                block = labels[z0 : z0 + len(z), first[1] : last[1], first[0] : last[0]]
+                block[inside] = k
+        return LabelVolume(labels, self.tissues, origin, spacing)
+
+    def echogenicity(self, points_d: ArrayLike) -> Array:
+        """Mean echo amplitude (...) of the tissue at points (..., 3); wires are not tissue."""
+        table = LIVER_LEVEL * 10 ** (np.array([t.echo_db for t in self.tissues]) / 20)
+        amplitude: Array = table[self.labels(points_d)]
+        return amplitude
+
+    def speckle(self, points_d: ArrayLike) -> Array:
+        """Rayleigh-distributed factor (...) with mean 1, fixed in ``d`` and smooth over about 0.5 mm.
+
+        The pattern repeats every 24 mm along each axis.
+        """
+        p = np.asarray(points_d, dtype=float)
+        real, imaginary = (_between_voxels(part, p) for part in _speckle_tile(self.seed))
+        factor: Array = np.hypot(real, imaginary)
+        return factor
+
+
+def _between_voxels(tile: Array, points_d: Array) -> Array:
+    """The periodic tile at points (..., 3), trilinear."""
+    from scipy.ndimage import map_coordinates
+
+    where = (points_d / SPECKLE_VOXEL_MM).reshape(-1, 3).T
+    at: Array = map_coordinates(tile, where, order=1, mode="grid-wrap", prefilter=False)
+    return at.reshape(points_d.shape[:-1])
+
+
+@lru_cache(maxsize=2)
+def _speckle_tile(seed: int) -> tuple[Array, Array]:
+    """A periodic complex Gaussian field whose magnitude is Rayleigh with mean 1."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng([seed, 0x5EC71E])
+    anywhere = rng.uniform(0, SPECKLE_TILE * SPECKLE_VOXEL_MM, size=(50_000, 3))
+    parts = []
+    for _ in range(2):
+        tile = gaussian_filter(rng.normal(size=(SPECKLE_TILE,) * 3), sigma=1.0, mode="wrap")
+        # interpolation smooths: the level is set where it will be used, between the voxels
+        parts.append(tile / _between_voxels(tile, anywhere).std() * np.sqrt(2 / np.pi))
+    return parts[0], parts[1]
