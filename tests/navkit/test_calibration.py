@@ -27,9 +27,9 @@ def about_one_axis(rng, n):
 def test_without_noise_tip_and_pivot_are_exact(rng):
     for n in (3, 4, 60):
         result = calibrate_pivot(pivoting(rng, n))
-        np.testing.assert_allclose(result.tip_s, TIP_S, atol=1e-8)
-        np.testing.assert_allclose(result.pivot_pr, PIVOT_PR, atol=1e-8)
-        assert result.rms_mm < 1e-8
+        np.testing.assert_allclose(result.tip_s, TIP_S, atol=1e-9)
+        np.testing.assert_allclose(result.pivot_pr, PIVOT_PR, atol=1e-9)
+        assert result.rms_mm < 1e-9
         assert result.inliers.shape == (n,)
         assert result.inliers.all()
 
@@ -100,6 +100,24 @@ def test_the_spread_is_the_largest_angle_between_two_poses(rng):
     assert calibrate_pivot(poses).spread_deg == pytest.approx(np.degrees(largest), rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", ["ring", "shell", "one far out", "any", "spiral"])
+@pytest.mark.parametrize("n", [3, 5, 400])
+def test_the_largest_angle_is_found_without_trying_every_pair_wherever_the_poses_lie(rng, shape, n):
+    around = rng.uniform(0, 2 * np.pi, size=n)
+    ring = np.stack([np.cos(around), np.sin(around), 0.1 * np.cos(2 * around)], axis=1)
+    turns = {
+        "ring": Rotation.from_rotvec(0.5 * ring),
+        "shell": Rotation.from_rotvec(0.6 * Rotation.random(n, random_state=rng).apply([0.6, 0.8, 0.0])),
+        "one far out": Rotation.from_rotvec(0.1 * rng.normal(size=(n, 3)) + np.eye(n, 3)),
+        "any": Rotation.random(n, random_state=rng),
+        "spiral": Rotation.from_rotvec(np.linspace(0, 0.7, n)[:, None] ** 2 * ring),
+    }[shape] * Rotation.from_rotvec([0.3, -1.1, 0.4])
+    turns = turns * Rotation.from_rotvec(0.05 * rng.normal(size=(n, 3)))
+    poses = pose_from(turns, PIVOT_PR - turns.apply(TIP_S))
+    largest = max((turn.inv() * turns).magnitude().max() for turn in turns)
+    assert calibrate_pivot(poses).spread_deg == pytest.approx(np.degrees(largest), abs=1e-6)
+
+
 def test_turning_about_one_axis_is_refused_and_the_axis_named(rng):
     poses, axis = about_one_axis(rng, 30)
     with pytest.raises(ValueError, match="about one axis") as caught:
@@ -132,7 +150,7 @@ def test_too_few_poses_a_wrong_shape_and_an_unknown_method_are_refused(rng):
         calibrate_pivot(poses[:, :3])
     with pytest.raises(ValueError, match="Is the matrix transposed"):
         calibrate_pivot(np.swapaxes(poses, 1, 2))
-    with pytest.raises(ValueError, match="expected 'algebraic', 'sphere' or 'ransac'"):
+    with pytest.raises(ValueError, match="expected 'algebraic', 'all-pairs', 'sphere' or 'ransac'"):
         calibrate_pivot(poses, method="magic")
     with pytest.raises(ValueError, match="rng is None"):
         calibrate_pivot(poses, method="ransac")

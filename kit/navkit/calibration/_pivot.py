@@ -1,11 +1,13 @@
 """Pivot calibration: the tip of a pointer from poses of its sensor while the tip rests in a dimple."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from navkit.calibration._pivot_sphere import WORTH_SAYING_MM, contradiction, fit_sphere
 from navkit.geometry import check_poses
 
 Array = NDArray[np.float64]
@@ -14,10 +16,8 @@ LEAST_TURN_DEG = 1.0
 """A direction of the tool that turned less than this (RMS) leaves the tip unknown along it."""
 ENOUGH_TURN_DEG = 5.0
 """Below this the tip is found, and not to be trusted: the residual does not show it."""
-SPHERE_DISAGREES = 3.0
-"""How much wider than the sphere's own residual the tips of single poses may scatter about the tip."""
-CHI2_3_MEDIAN, CHI2_3_99 = 2.366, 11.345
-"""Median and 99th percentile of the chi-square distribution with three degrees of freedom."""
+CHI2_3_MEDIAN, CHI2_3_999 = 2.366, 16.266
+"""Median and 99.9th percentile of the chi-square distribution with three degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PivotResult:
 def calibrate_pivot(
     pr_M_s: ArrayLike,
     *,
-    method: Literal["algebraic", "sphere", "ransac"] = "algebraic",
+    method: Literal["algebraic", "all-pairs", "sphere", "ransac"] = "algebraic",
     trials: int = 100,
     rng: np.random.Generator | None = None,
 ) -> PivotResult:
@@ -75,12 +75,16 @@ def calibrate_pivot(
     ----------
     pr_M_s : (n, 4, 4) rigid, n >= 3
         Poses of the sensor. Tilt the tool in all directions; turning it about one axis is not enough.
-    method : "algebraic", "sphere" or "ransac"
-        "algebraic" uses every pose. "sphere" fits a sphere to the sensor's positions and uses the angles
-        only to carry its centre into the tool: weaker, and here to be compared. "ransac" is algebraic
-        on the poses that agree: of `trials` triples of poses the one with the least median residual is
-        kept [2]_, then every pose within 99 % of the noise that the median implies is used, until the
-        choice no longer changes. It bears up to half of the poses wrong.
+    method : "algebraic", "all-pairs", "sphere" or "ransac"
+        "algebraic" uses every pose. "all-pairs" is its other name, for who looks for the two-step method:
+        the tip from ``(R_i - R_j) tip_s = t_j - t_i`` of all pairs, then the mean of the carried tips as
+        pivot. The sums over all pairs are n times the sums over the poses about their mean, so the estimate
+        is the same; programs that pair only neighbouring poses get a noisier one. "sphere" fits a sphere to
+        the sensor's positions (least squares of distances) and uses the angles only to carry its centre
+        into the tool: weaker, and here to be compared. "ransac" is algebraic on the poses that agree: of
+        `trials` triples of poses the one with the least median residual is kept [2]_, then every pose
+        within 99.9 % of the noise that the median implies is used, until the choice no longer changes. It
+        bears up to half of the poses wrong.
     trials : how many triples "ransac" tries
     rng : numpy Generator, needed by "ransac"
 
@@ -88,13 +92,15 @@ def calibrate_pivot(
     -------
     PivotResult
         `rms_mm` is the RMS of 3-D distances, one for each pose, not over the 3 n equations. It shows the
-        tracker's noise, not the error of the tip: read `warnings` and `covariance`.
+        tracker's noise, not the error of the tip: read `warnings` and `covariance`. With 8 poses or more,
+        `warnings` tells if the sphere and the angles contradict each other, whatever the method.
 
     Raises
     ------
     ValueError
-        If there are fewer than 3 poses (4 for "sphere"), a pose is not rigid, the method is unknown, or
-        some direction of the tool did not turn: no rotation, or rotation about one axis only.
+        If there are fewer than 3 poses (4 for "sphere"), a pose is not rigid, the method is unknown,
+        some direction of the tool did not turn (no rotation, or rotation about one axis only), or, for
+        "sphere", the positions lie in one plane.
 
     References
     ----------
@@ -111,150 +117,168 @@ def calibrate_pivot(
     >>> calibrate_pivot(poses).tip_s.round(6) + 0.0
     array([  0.,   0., 150.])
     """
-    if method not in ("algebraic", "sphere", "ransac"):
-        raise ValueError(f"method is {method!r}; expected 'algebraic', 'sphere' or 'ransac'.")
+    if method not in ("algebraic", "all-pairs", "sphere", "ransac"):
+        raise ValueError(f"method is {method!r}; expected 'algebraic', 'all-pairs', 'sphere' or 'ransac'.")
+    if method == "ransac" and rng is None:
+        raise ValueError("rng is None; expected a numpy Generator: 'ransac' draws poses at random.")
     m = check_poses(pr_M_s, "pr_M_s", at_least=4 if method == "sphere" else 3)
-    r, t = m[:, :3, :3], m[:, :3, 3]
-    everyone = np.ones(len(m), dtype=bool)
+    # Poses last: numpy is quick along a long axis. Row 3 j + k is coordinate k of the tool's axis j; the last
+    # three rows are the position.
+    x = m[:, :3].transpose(2, 1, 0).reshape(12, -1)
     if method == "sphere":
-        _demand_turns(r)  # the carried centre needs no turn, but without one nothing can judge it
-        return _sphere(r, t)
-    if method == "ransac":
-        if rng is None:
-            raise ValueError("rng is None; expected a numpy Generator: 'ransac' draws poses at random.")
-        return _algebraic(r, t, _agreeing(r, t, trials, rng))
-    return _algebraic(r, t, everyone)
+        return _sphere(x)
+    everyone = np.ones(len(m), dtype=bool)
+    return _algebraic(x, everyone if rng is None or method != "ransac" else _agreeing(x, trials, rng))
 
 
-def _demand_turns(r: Array) -> tuple[Array, Array, float]:
-    """Mean rotation, its singular values, the least RMS turn in degrees; refuses a tool that did not turn."""
-    r_mean = r.mean(axis=0)
-    # A direction of the tool that never turns is kept at full length by the mean rotation.
-    _, kept, directions = np.linalg.svd(r_mean)
-    kept = np.minimum(kept, 1.0)
-    turned_deg = np.degrees(np.arcsin(np.sqrt(1 - kept**2)))
-    if turned_deg[0] < LEAST_TURN_DEG:
-        x, y, z = directions[0]
+def _matrix(column: Array) -> Array:
+    """The 3 x 3 rotation in a column of poses."""
+    return column[:9].reshape(3, 3).T
+
+
+def _moments(centred: Array) -> Array:
+    """Normal equations for the tip, (3, 4), from poses about their mean: the pivot drops out."""
+    a = centred.reshape(4, -1)  # the tool's three axes and the position
+    return a[:3] @ a.T
+
+
+def _solve(centred: Array, mean: Array) -> tuple[Array, Array, float]:
+    """Tip, inverse of its normal matrix, squared sine of the least turn; refuses a tool that is still."""
+    n = centred.shape[1]
+    moments = _moments(centred)
+    turns, directions = np.linalg.eigh(moments[:, :3] / n)
+    least_deg = _turn_deg(turns[0])
+    if least_deg < LEAST_TURN_DEG:
+        a, b, c = directions[:, 0]
         raise ValueError(
-            f"the {len(r)} poses turn by up to {_largest_turn_deg(r):.2f} deg, but the tool's direction "
-            f"({x:.2f}, {y:.2f}, {z:.2f}) by only {turned_deg[0]:.2f} deg RMS; expected at least "
+            f"the {n} poses turn by up to {_largest_turn_deg(centred, mean):.2f} deg, but the tool's "
+            f"direction ({a:.2f}, {b:.2f}, {c:.2f}) by only {least_deg:.2f} deg RMS; expected at least "
             f"{LEAST_TURN_DEG:.0f} deg. The tip is not determined along it. Was the tool still, or "
             "turned about one axis?"
         )
-    return r_mean, kept, float(turned_deg[0])
+    inverse = (directions / turns) @ directions.T / n
+    return -inverse @ moments[:, 3], inverse, float(turns[0])
 
 
-def _algebraic(r: Array, t: Array, used: NDArray[np.bool_]) -> PivotResult:
+def _turn_deg(squared_sine: float) -> float:
+    return math.degrees(math.asin(math.sqrt(min(max(squared_sine, 0.0), 1.0))))
+
+
+def _squared(centred: Array, tip: Array) -> Array:
+    """Squared distance of each pose's tip from the mean tip, which is the pivot."""
+    error = (tip @ centred[:9].reshape(3, -1)).reshape(3, -1) + centred[9:]
+    squared: Array = np.einsum("kn,kn->n", error, error)
+    return squared
+
+
+def _algebraic(x: Array, used: NDArray[np.bool_]) -> PivotResult:
     """Least squares on the poses that are `used`; the residual of all."""
-    n = int(used.sum())
-    r_mean, kept, least_turn_deg = _demand_turns(r[used])
-    tip, pivot, normal = _least_squares(r[used], t[used], r_mean)
-    squared = ((r @ tip + t - pivot) ** 2).sum(axis=1)
-    covariance = squared[used].sum() / (3 * n - 6) * np.linalg.inv(normal)
+    n, of = int(used.sum()), len(used)
+    mean = (x if n == of else x[:, used]).mean(axis=1)
+    every = x - mean[:, None]
+    centred = every if n == of else every[:, used]
+    tip, inverse, least_turn = _solve(centred, mean)
+    squared = _squared(every, tip)
+    total = float(squared @ used)
+    variance = total / (3 * n - 6)
+    covariance = variance * inverse
     warnings = []
-    if least_turn_deg < ENOUGH_TURN_DEG:
+    if (least_turn_deg := _turn_deg(least_turn)) < ENOUGH_TURN_DEG:
         warnings.append(
             f"one direction of the tool turned by only {least_turn_deg:.1f} deg RMS (expected at least "
             f"{ENOUGH_TURN_DEG:.0f} deg): the tip may be {np.sqrt(np.trace(covariance)):.2f} mm off, "
-            f"and the residual of {np.sqrt(squared[used].mean()):.2f} mm does not show it. Swivel wider."
+            f"and the residual of {np.sqrt(total / n):.2f} mm does not show it. Swivel wider."
         )
-    if n < len(r):
-        warnings.append(f"{len(r) - n} of {len(r)} poses do not agree with the others and were left out.")
+    if n < of:
+        warnings.append(f"{of - n} of {of} poses do not agree with the others and were left out.")
+    if doubt := contradiction(centred[9:], _matrix(mean), tip, covariance, variance):
+        warnings.append(doubt)
     return PivotResult(
         tip_s=tip,
-        pivot_pr=pivot,
-        rms_mm=float(np.sqrt(squared[used].mean())),
+        pivot_pr=_matrix(mean) @ tip + mean[9:],
+        rms_mm=math.sqrt(total / n),
         residual_mm=np.sqrt(squared),
         inliers=used,
-        # [R_i, -1] has the singular values sqrt(n (1 +- kept)).
-        condition=float(np.sqrt((1 + kept[0]) / (1 - kept[0]))),
+        # [R_i, -1] has the singular values sqrt(n (1 +- kept)), kept = sqrt(1 - least_turn).
+        condition=(1 + math.sqrt(max(1 - least_turn, 0.0))) / math.sqrt(least_turn),
         covariance=covariance,
-        spread_deg=_largest_turn_deg(r[used]),
+        spread_deg=_largest_turn_deg(centred, mean),
         warnings=tuple(warnings),
     )
 
 
-def _least_squares(r: Array, t: Array, r_mean: Array) -> tuple[Array, Array, Array]:
-    """Tip, pivot and the matrix of the normal equations for the tip."""
-    t_mean = t.mean(axis=0)
-    # The pivot drops out when the mean equation is subtracted.
-    a = (r - r_mean).reshape(-1, 3)
-    q, upper = np.linalg.qr(a)
-    tip = np.linalg.solve(upper, q.T @ (t_mean - t).reshape(-1))
-    return tip, r_mean @ tip + t_mean, upper.T @ upper
-
-
-def _sphere(r: Array, t: Array) -> PivotResult:
+def _sphere(x: Array) -> PivotResult:
     """A sphere through the sensor's positions, its centre carried into the tool by every pose."""
-    t_mean = t.mean(axis=0)
-    centred = t - t_mean
-    a = np.column_stack([2 * centred, np.ones(len(t))])
-    # positions in one plane leave the centre free along its normal: lstsq would pick the nearest
-    solution, _, _, singular = np.linalg.lstsq(a, (centred**2).sum(axis=1), rcond=None)
-    centre = solution[:3] + t_mean
-    distance = np.linalg.norm(t - centre, axis=1)
-    radius = float(distance.mean())
-    radial = float(np.sqrt(((distance - radius) ** 2).sum() / max(len(t) - 4, 1)))
-    tips = np.einsum("nji,nj->ni", r, centre - t)
-    tip = tips.mean(axis=0)
-    residual = np.linalg.norm(tips - tip, axis=1)
-    scatter = float(np.sqrt((residual**2).mean()))
-    of_centre = (2 * radius * radial) ** 2 * np.linalg.pinv(a.T @ a)[:3, :3]
-    covariance = np.mean(np.swapaxes(r, 1, 2) @ of_centre @ r, axis=0) + np.cov(tips.T) / len(t)
+    n, mean = x.shape[1], x.mean(axis=1)
+    centred, r_mean = x - mean[:, None], _matrix(mean)
+    by_angles, inverse, _ = _solve(centred, mean)  # needed only to judge the sphere
+    variance = float(_squared(centred, by_angles).sum()) / (3 * n - 6)
+    doubt = contradiction(centred[9:], r_mean, by_angles, variance * inverse, variance)
+    sphere = fit_sphere(centred[9:])
+    tips = np.einsum("jkn,kn->jn", x[:9].reshape(3, 3, n), sphere.centre[:, None] - centred[9:])
+    tip = tips.mean(axis=1)
+    apart = tips - tip[:, None]
+    squared = np.einsum("kn,kn->n", apart, apart)
+    covariance = r_mean.T @ sphere.covariance @ r_mean + np.einsum("kn,ln->kl", apart, apart) / (n * (n - 1))
+    error_mm, width_mm = np.sqrt(np.trace(covariance)), np.ptp(centred[9:], axis=1).max()
+    cap = f"the sensor moved over {width_mm:.0f} mm of a sphere of radius {sphere.radius_mm:.0f} mm"
     warnings = []
-    if scatter > SPHERE_DISAGREES * max(radial, 1e-9):
+    if sphere.too_flat:
         warnings.append(
-            f"the sensor keeps within {radial:.2f} mm of a sphere, but its centre, seen from the tool, "
-            f"wanders by {scatter:.2f} mm RMS: the angles contradict the sphere. Do not trust this tip; "
-            "use the algebraic method."
+            f"{cap} and keeps within {sphere.radial_mm:.2f} mm RMS of it: too small a cap to say where the "
+            f"centre is, or how far off ({error_mm:.0f} mm is a guess). Swivel wider."
         )
-    error_mm = float(np.sqrt(np.trace(covariance)))
-    if error_mm > 1.0:
-        width = np.ptp(centred, axis=0).max()
-        warnings.append(
-            f"the sensor moved over {width:.0f} mm of a sphere of radius {radius:.0f} mm: its centre may be "
-            f"{error_mm:.1f} mm off."
-        )
+    elif error_mm > WORTH_SAYING_MM:
+        warnings.append(f"{cap}: its centre may be {error_mm:.1f} mm off.")
+    if doubt:
+        warnings.append(doubt)
     return PivotResult(
         tip_s=tip,
-        pivot_pr=centre,
-        rms_mm=scatter,
-        residual_mm=residual,
-        inliers=np.ones(len(t), dtype=bool),
-        condition=float(singular[0] / singular[-1]),
+        pivot_pr=sphere.centre + mean[9:],
+        rms_mm=float(np.sqrt(squared.mean())),
+        residual_mm=np.sqrt(squared),
+        inliers=np.ones(n, dtype=bool),
+        condition=sphere.condition,
         covariance=covariance,
-        spread_deg=_largest_turn_deg(r),
+        spread_deg=_largest_turn_deg(centred, mean),
         warnings=tuple(warnings),
     )
 
 
-def _agreeing(r: Array, t: Array, trials: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _agreeing(x: Array, trials: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """The poses that agree with most of the others (least median of squares, then re-selected)."""
-    n = len(r)
-    triples = np.argpartition(rng.random((trials, n)), 2, axis=1)[:, :3]
-    r_mean, t_mean = r[triples].mean(axis=1), t[triples].mean(axis=1)
-    a = (r[triples] - r_mean[:, None]).reshape(trials, 9, 3)
-    b = (t_mean[:, None] - t[triples]).reshape(trials, 9, 1)
-    normal = np.swapaxes(a, 1, 2) @ a
+    n = x.shape[1]
+    i, j, k = rng.integers([n, n - 1, n - 2], size=(trials, 3)).T
+    j += j >= i  # the j-th of those that are left
+    k += k >= np.minimum(i, j)
+    k += k >= np.maximum(i, j)
+    three = x[:, np.stack([i, j, k], axis=1)]
+    mean = three.mean(axis=2)
+    off_mean = (three - mean[:, :, None]).transpose(1, 0, 2)
+    a, b = off_mean[:, :9].reshape(trials, 3, 9), off_mean[:, 9:].reshape(trials, 9, 1)
+    normal = a @ np.swapaxes(a, 1, 2)
     good = np.linalg.eigvalsh(normal)[:, 0] > 3 * np.radians(LEAST_TURN_DEG) ** 2
     if not good.any():
-        _demand_turns(r)
+        _solve(x - x.mean(axis=1)[:, None], x.mean(axis=1))
         good[:] = True
         normal = normal + 1e-9 * np.eye(3)
-    tips = np.linalg.solve(normal[good], (np.swapaxes(a, 1, 2) @ b)[good])[..., 0]
-    pivots = (r_mean[good] @ tips[..., None])[..., 0] + t_mean[good]
-    carried = (r.reshape(-1, 3) @ tips.T).reshape(n, 3, -1)
-    squared = ((carried + t[:, :, None] - pivots.T) ** 2).sum(axis=1)
-    median = np.partition(squared, n // 2, axis=0)[n // 2]
+    tips = np.linalg.solve(normal[good], -(a @ b)[good])[..., 0]
+    pivots = np.einsum("tj,jkt->tk", tips, mean[:9, good].reshape(3, 3, -1)) + mean[9:, good].T
+    error = (tips[:, None] @ x[:9].reshape(3, -1)).reshape(-1, 3, n)
+    error += x[9:]
+    error -= pivots[:, :, None]
+    squared = np.einsum("tkn,tkn->tn", error, error)
+    median = np.partition(squared, n // 2, axis=1)[:, n // 2]
     best = int(np.argmin(median))
     variance = median[best] / CHI2_3_MEDIAN * (1 + 5 / max(n - 3, 1)) ** 2
-    used: NDArray[np.bool_] = squared[:, best] <= CHI2_3_99 * variance + 1e-18
+    used: NDArray[np.bool_] = squared[best] <= CHI2_3_999 * variance + 1e-18
     for _ in range(10):
         if used.sum() < 3:
             break
-        tip, pivot, _ = _least_squares(r[used], t[used], r[used].mean(axis=0))
-        now = ((r @ tip + t - pivot) ** 2).sum(axis=1)
-        again: NDArray[np.bool_] = now <= CHI2_3_99 / CHI2_3_MEDIAN * np.median(now[used]) + 1e-18
+        centred = x - x[:, used].mean(axis=1)[:, None]
+        moments = _moments(centred[:, used])
+        now = _squared(centred, -np.linalg.pinv(moments[:, :3], hermitian=True) @ moments[:, 3])
+        again: NDArray[np.bool_] = now <= CHI2_3_999 / CHI2_3_MEDIAN * np.median(now[used]) + 1e-18
         if np.array_equal(again, used):
             break
         used = again
@@ -266,8 +290,19 @@ def _agreeing(r: Array, t: Array, trials: int, rng: np.random.Generator) -> NDAr
     return used
 
 
-def _largest_turn_deg(r: Array) -> float:
-    """The largest angle of rotation between any two of (n, 3, 3); the trace of R_i.T R_j holds it."""
-    flat = r.reshape(len(r), 9)
-    least = min(float((flat[i : i + 256] @ flat.T).min()) for i in range(0, len(flat), 256))
-    return float(np.degrees(np.arccos(np.clip((least - 1) / 2, -1.0, 1.0))))
+def _largest_turn_deg(centred: Array, mean: Array) -> float:
+    """The largest angle of rotation between any two poses; the trace of R_i.T R_j holds it.
+
+    It grows with the distance between the matrices as points of nine dimensions. By the triangle inequality
+    the farthest pair lies so near the rim of the cloud that most poses need not be tried.
+    """
+    flat = centred[:9]
+    radius = np.sqrt(np.einsum("kn,kn->n", flat, flat))
+    far = radius.argmax()
+    here = flat[:, far]
+    there = flat[:, (here @ flat).argmin()]
+    (on_rim,) = (radius >= math.dist(here, there) - radius[far] - 1e-9).nonzero()
+    rim = flat[:, on_rim] + mean[:9, None]
+    turned = rim.T.copy()
+    least = min(float((turned[i : i + 128] @ rim[:, i:]).min()) for i in range(0, len(on_rim), 128))
+    return math.degrees(math.acos(min(max((least - 1) / 2, -1.0), 1.0)))
