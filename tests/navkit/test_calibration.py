@@ -150,7 +150,7 @@ def test_too_few_poses_a_wrong_shape_and_an_unknown_method_are_refused(rng):
         calibrate_pivot(poses[:, :3])
     with pytest.raises(ValueError, match="Is the matrix transposed"):
         calibrate_pivot(np.swapaxes(poses, 1, 2))
-    with pytest.raises(ValueError, match="expected 'algebraic', 'all-pairs', 'sphere' or 'ransac'"):
+    with pytest.raises(ValueError, match="expected one of algebraic, all-pairs, sphere, ransac, auto"):
         calibrate_pivot(poses, method="magic")
     with pytest.raises(ValueError, match="rng is None"):
         calibrate_pivot(poses, method="ransac")

@@ -55,14 +55,17 @@ def test_pivot(root, navkit_data):
     assert sphere.warnings
     told(root, '`calibrate_pivot`, `method="sphere"`', f"{off:.1f} mm")
     segments = navkit_data / "plus" / "landmarks" / "segments"
-    tips = [
-        calibrate_pivot(orthonormalised(np.loadtxt(segments / f"landmark{k}.txt").reshape(-1, 4, 4))).tip_s
-        for k in range(1, 9)
+    stored = [
+        orthonormalised(np.loadtxt(segments / f"landmark{k}.txt").reshape(-1, 4, 4)) for k in range(1, 9)
     ]
-    far = np.linalg.norm(np.array(tips) - [109.629, 6.666, 2.799], axis=1)
-    told(
-        root, "`calibrate_pivot`", f"{algebraic.rms_mm:.2f} mm", f"{far[1:].max():.2f} mm", f"{far[0]:.2f} mm"
+    joint = [109.629, 6.666, 2.799]
+    plain, serial = (
+        np.linalg.norm([calibrate_pivot(m, method=how).tip_s - joint for m in stored], axis=1)
+        for how in ("algebraic", "autoregressive")
     )
+    figures = (algebraic.rms_mm, plain[1:].max(), plain[0])
+    told(root, "`calibrate_pivot`", *(f"{mm:.2f} mm" for mm in figures))
+    told(root, '`calibrate_pivot`, `method="autoregressive"`', f"{serial.max():.2f} mm")
 
 
 def test_dwells(root, navkit_data):

@@ -1,7 +1,7 @@
 """Pivot calibration: the tip of a pointer from poses of its sensor while the tip rests in a dimple."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ LEAST_TURN_DEG = 1.0
 """A direction of the tool that turned less than this (RMS) leaves the tip unknown along it."""
 ENOUGH_TURN_DEG = 5.0
 """Below this the tip is found, and not to be trusted: the residual does not show it."""
+MOST_ROUNDS = 30
 CHI2_3_MEDIAN, CHI2_3_999 = 2.366, 16.266
 """Median and 99.9th percentile of the chi-square distribution with three degrees of freedom."""
 
@@ -62,7 +63,7 @@ class PivotResult:
 def calibrate_pivot(
     pr_M_s: ArrayLike,
     *,
-    method: Literal["algebraic", "all-pairs", "sphere", "ransac"] = "algebraic",
+    method: Literal["algebraic", "all-pairs", "sphere", "ransac", "autoregressive"] = "algebraic",
     trials: int = 100,
     rng: np.random.Generator | None = None,
 ) -> PivotResult:
@@ -75,7 +76,7 @@ def calibrate_pivot(
     ----------
     pr_M_s : (n, 4, 4) rigid, n >= 3
         Poses of the sensor. Tilt the tool in all directions; turning it about one axis is not enough.
-    method : "algebraic", "all-pairs", "sphere" or "ransac"
+    method : "algebraic", "all-pairs", "sphere", "ransac" or "autoregressive"
         "algebraic" uses every pose. "all-pairs" is its other name, for who looks for the two-step method:
         the tip from ``(R_i - R_j) tip_s = t_j - t_i`` of all pairs, then the mean of the carried tips as
         pivot. The sums over all pairs are n times the sums over the poses about their mean, so the estimate
@@ -84,7 +85,10 @@ def calibrate_pivot(
         into the tool: weaker, and here to be compared. "ransac" is algebraic on the poses that agree: of
         `trials` triples of poses the one with the least median residual is kept [2]_, then every pose
         within 99.9 % of the noise that the median implies is used, until the choice no longer changes. It
-        bears up to half of the poses wrong.
+        bears up to half of the poses wrong. "autoregressive" is for poses in the order of their recording
+        whose errors last for several samples (a tip that rolls in its dimple, a filter in the tracker):
+        generalised least squares with first-order autoregressive errors [3]_. Its covariance counts
+        neighbours for what they are worth; that of the others is then far too small.
     trials : how many triples "ransac" tries
     rng : numpy Generator, needed by "ransac"
 
@@ -107,6 +111,7 @@ def calibrate_pivot(
     .. [1] Yaniv, Which pivot calibration?, Proc. SPIE 9415, 2015, doi:10.1117/12.2081348.
     .. [2] Rousseeuw, Least median of squares regression, J. Am. Stat. Assoc. 79(388), 1984,
        doi:10.1080/01621459.1984.10477105.
+    .. [3] Prais, Winsten, Trend estimators and serial correlation, Cowles Commission Paper 383, 1954.
 
     Examples
     --------
@@ -117,8 +122,8 @@ def calibrate_pivot(
     >>> calibrate_pivot(poses).tip_s.round(6) + 0.0
     array([  0.,   0., 150.])
     """
-    if method not in ("algebraic", "all-pairs", "sphere", "ransac"):
-        raise ValueError(f"method is {method!r}; expected 'algebraic', 'all-pairs', 'sphere' or 'ransac'.")
+    if method not in (known := ("algebraic", "all-pairs", "sphere", "ransac", "autoregressive")):
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(known)}.")
     if method == "ransac" and rng is None:
         raise ValueError("rng is None; expected a numpy Generator: 'ransac' draws poses at random.")
     m = check_poses(pr_M_s, "pr_M_s", at_least=4 if method == "sphere" else 3)
@@ -128,6 +133,8 @@ def calibrate_pivot(
     if method == "sphere":
         return _sphere(x)
     everyone = np.ones(len(m), dtype=bool)
+    if method == "autoregressive":
+        return _autoregressive(x, _algebraic(x, everyone))
     return _algebraic(x, everyone if rng is None or method != "ransac" else _agreeing(x, trials, rng))
 
 
@@ -204,6 +211,38 @@ def _algebraic(x: Array, used: NDArray[np.bool_]) -> PivotResult:
         covariance=covariance,
         spread_deg=_largest_turn_deg(centred, mean),
         warnings=tuple(warnings),
+    )
+
+
+def _autoregressive(x: Array, plain: PivotResult) -> PivotResult:
+    """The result improved for errors of which each is a share of the one before it, plus news."""
+    n = x.shape[1]
+    a = np.concatenate([x[:9].reshape(3, 3, n).T, np.broadcast_to(-np.eye(3), (n, 3, 3))], axis=2)
+    t, share = x[9:].T, 0.0
+    for _ in range(MOST_ROUNDS):
+        first = math.sqrt(1 - share**2)
+        rows = np.concatenate([first * a[:1], a[1:] - share * a[:-1]]).reshape(-1, 6)
+        right = np.concatenate([first * t[:1], t[1:] - share * t[:-1]]).reshape(-1)
+        solution, news = np.linalg.lstsq(rows, -right, rcond=None)[:2]
+        error = a @ solution + t
+        before, share = share, min(max(float(np.sum(error[1:] * error[:-1]) / np.sum(error**2)), 0.0), 0.98)
+        if abs(share - before) < 1e-4:
+            break
+    covariance = (
+        news[0] / (3 * n - 6) * np.linalg.inv(rows.T @ rows)[:3, :3] if news.size else plain.covariance
+    )
+    mean = x.mean(axis=1)
+    variance = float(np.sum(error**2)) / (3 * n - 6)
+    doubt = contradiction(x[9:] - mean[9:, None], _matrix(mean), solution[:3], covariance, variance)
+    kept = tuple(w for w in plain.warnings if not w.startswith("angles and positions"))
+    return replace(
+        plain,
+        tip_s=solution[:3],
+        pivot_pr=solution[3:],
+        rms_mm=float(np.sqrt(np.mean(np.sum(error**2, axis=1)))),
+        residual_mm=np.linalg.norm(error, axis=1),
+        covariance=covariance,
+        warnings=kept if doubt is None else (*kept, doubt),
     )
 
 

@@ -343,8 +343,8 @@ told_mm = np.sqrt(np.trace(angles.covariance + sphere.covariance))
 print(f"the two tips lie {apart_mm:.1f} mm apart; by both covariances {told_mm:.1f} mm would be usual")
 
 # %% [markdown]
-# **What it means.** Alone, each residual looks fine. They measure different things, and neither warns you of the other
-# tip. Compare the last two numbers. Where they are of one size, noise explains the difference. In the real recording
+# **What it means.** Alone, each residual looks fine: they measure different things. Compare the last two numbers, as
+# the kit's `warnings` do for you. Where they are of one size, noise explains the difference. In the real recording
 # they are not: angles and positions contradict each other. Such an error is systematic. More poses do not average it
 # away, and a covariance does not see it.
 #
