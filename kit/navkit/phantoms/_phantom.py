@@ -104,8 +104,11 @@ class Phantom:
         p = np.asarray(points_d, dtype=float)
         flat = p.reshape(-1, 3)
         out = np.zeros(len(flat), dtype=np.uint8)
-        for k, part in enumerate(self.parts, start=1):
-            near = np.flatnonzero(((flat >= part.shape.low) & (flat <= part.shape.high)).all(axis=1))
+        for k, part in reversed(
+            list(enumerate(self.parts, start=1))
+        ):  # what a later part has is not asked again
+            inside_box = ((flat >= part.shape.low) & (flat <= part.shape.high)).all(axis=1)
+            near = np.flatnonzero(inside_box & (out == 0))
             if near.size:
                 out[near[part.shape.distance(flat[near]) < 0]] = k
         return out.reshape(p.shape[:-1])
@@ -120,7 +123,7 @@ class Phantom:
         size = np.maximum(np.floor((end - origin) / spacing + 1e-9).astype(int) + 1, 1)
         axes = [origin[i] + spacing[i] * np.arange(size[i]) for i in range(3)]
         labels = np.zeros(tuple(size[::-1]), dtype=np.uint8)
-        for k, part in enumerate(self.parts, start=1):
+        for k, part in reversed(list(enumerate(self.parts, start=1))):
             first = np.array([np.searchsorted(axes[i], part.shape.low[i], "left") for i in range(3)])
             last = np.array([np.searchsorted(axes[i], part.shape.high[i], "right") for i in range(3)])
             if (last <= first).any():
@@ -129,10 +132,10 @@ class Phantom:
             step = max(int(SLAB / (len(x) * len(y))), 1)
             for z0 in range(first[2], last[2], step):
                 z = axes[2][z0 : min(z0 + step, last[2])]
-                points = np.stack(np.meshgrid(z, y, x, indexing="ij")[::-1], axis=-1)
-                inside = part.shape.distance(points.reshape(-1, 3)).reshape(points.shape[:-1]) < 0
                 block = labels[z0 : z0 + len(z), first[1] : last[1], first[0] : last[0]]
-                block[inside] = k
+                at = np.nonzero(block == 0)
+                points = np.column_stack([x[at[2]], y[at[1]], z[at[0]]])
+                block[at] = np.where(part.shape.distance(points) < 0, k, 0)
         return LabelVolume(labels, self.tissues, origin, spacing)
 
     def echogenicity(self, points_d: ArrayLike) -> Array:

@@ -43,6 +43,14 @@ from navkit.tracking._stream import (
     resample,
     without_repeats,
 )
+from navkit.tracking._trajectories import (
+    Hand,
+    back_and_forth,
+    fan_sweep,
+    linear_sweep,
+    rotation_sweep,
+    tilt_sweep,
+)
 
 __all__ = [
     "ClockFit",
@@ -50,6 +58,7 @@ __all__ = [
     "Dwell",
     "EmSettings",
     "FieldDistortion",
+    "Hand",
     "KalmanTrack",
     "MarkerGeometry",
     "OpticalSettings",
@@ -57,6 +66,7 @@ __all__ = [
     "PoseStream",
     "add_jitter",
     "add_latency",
+    "back_and_forth",
     "bend_tip",
     "choose_degree",
     "constant_velocity_kalman",
@@ -64,10 +74,12 @@ __all__ = [
     "drop_out",
     "em_distortion",
     "estimate_clock",
+    "fan_sweep",
     "filter_lag_s",
     "filter_timestamps",
     "find_dwells",
     "gaps",
+    "linear_sweep",
     "locate_rigid_body",
     "loosen_marker",
     "marker_geometry",
@@ -76,8 +88,10 @@ __all__ = [
     "repeat_samples",
     "repeated",
     "resample",
+    "rotation_sweep",
     "simulate_electromagnetic",
     "simulate_optical",
     "swap_transform",
+    "tilt_sweep",
     "without_repeats",
 ]
