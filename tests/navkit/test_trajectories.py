@@ -8,12 +8,12 @@ from navkit.geometry import inverse, pose_error, pose_from, transform_points
 from navkit.tracking import (
     Hand,
     back_and_forth,
-    band_limited,
     fan_sweep,
     linear_sweep,
     rotation_sweep,
     tilt_sweep,
 )
+from navkit.tracking._trajectories import band_limited
 
 MIDDLE = pose_from(Rotation.from_rotvec([0.7, -0.2, 1.4]), [31.0, -55, 120])
 ALL = (linear_sweep, fan_sweep, tilt_sweep, rotation_sweep, back_and_forth)
