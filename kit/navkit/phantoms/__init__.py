@@ -2,12 +2,16 @@
 
 A phantom lives in its own space ``d`` (mm): parts of a tissue, each a signed distance, in a background, with
 thin wires, landmarks, fiducials, centrelines and the numbers that a learner is asked to measure. Build
-shapes with `sphere`, `ellipsoid`, `tube` and the like, combine them with `union`, `without`, `blended`.
+shapes with `sphere`, `ellipsoid`, `tube` and the like, combine them with `union`, `without`, `blended`. The
+clinical ones (`neuro`, `liver`, `kidney`, `aorta`, `airway`, `orbit`) give a case of its own for every seed.
 """
 
+from navkit.phantoms._abdomen import kidney, liver
 from navkit.phantoms._airway import AIRWAY_BOUNDS, airway
 from navkit.phantoms._aorta import AORTA_BOUNDS, aorta
 from navkit.phantoms._calibration import nwire_array, nwires, water_tank, wire_target
+from navkit.phantoms._neuro import brain_shift, neuro, undo_brain_shift
+from navkit.phantoms._orbit import orbit
 from navkit.phantoms._phantom import LabelVolume, Part, Phantom
 from navkit.phantoms._pictures import Picture, ct_like, labels_like, mr_like
 from navkit.phantoms._shapes import (
@@ -28,6 +32,7 @@ from navkit.phantoms._shapes import (
 )
 from navkit.phantoms._targets import ellipsoids_in_tissue, wire_cross
 from navkit.phantoms._tissues import TISSUES, Tissue
+from navkit.phantoms._vessels import VesselTree, grow_tree
 
 __all__ = [
     "AIRWAY_BOUNDS",
@@ -39,24 +44,32 @@ __all__ = [
     "Picture",
     "Shape",
     "Tissue",
+    "VesselTree",
     "airway",
     "aorta",
     "blended",
     "box",
+    "brain_shift",
     "ct_like",
     "ellipsoid",
     "ellipsoids_in_tissue",
+    "grow_tree",
     "half_space",
     "intersection",
+    "kidney",
     "labels_like",
+    "liver",
     "moved",
     "mr_like",
+    "neuro",
     "nwire_array",
     "nwires",
+    "orbit",
     "rippled",
     "sphere",
     "thicker",
     "tube",
+    "undo_brain_shift",
     "union",
     "wall",
     "water_tank",
