@@ -12,7 +12,7 @@ from navkit.phantoms._aorta import AORTA_BOUNDS, aorta
 from navkit.phantoms._calibration import nwire_array, nwires, water_tank, wire_target
 from navkit.phantoms._neuro import brain_shift, neuro, undo_brain_shift
 from navkit.phantoms._orbit import orbit
-from navkit.phantoms._phantom import LabelVolume, Part, Phantom
+from navkit.phantoms._phantom import LIVER_LEVEL, LabelVolume, Part, Phantom
 from navkit.phantoms._pictures import Picture, ct_like, labels_like, mr_like
 from navkit.phantoms._shapes import (
     Shape,
@@ -37,6 +37,7 @@ from navkit.phantoms._vessels import VesselTree, grow_tree
 __all__ = [
     "AIRWAY_BOUNDS",
     "AORTA_BOUNDS",
+    "LIVER_LEVEL",
     "TISSUES",
     "LabelVolume",
     "Part",
