@@ -41,7 +41,7 @@ VESSEL_MARGIN_MM = 7.0
 def liver(*, seed: int = 0) -> Phantom:
     """A liver with portal and hepatic veins, vena cava, gallbladder, metastases and carcinomas.
 
-    The liver is 155 mm high and about 1.2 l, its portal vein about 10 mm wide, the vena cava 20 mm, the
+    The liver is 150 mm high and about 1.2 l, its portal vein about 10 mm wide, the vena cava 20 mm, the
     gallbladder 65 mm long with a wall of 2 mm, the lesions 14 to 30 mm: all chosen. A seed other than 0
     scales the liver by up to 8 % along each axis, places two to four lesions (0: three), 4 mm or more under
     the surface, and grows both trees anew, at least 1 mm from the lesions and 2 mm from each other.
