@@ -40,7 +40,7 @@ def test_every_method_has_a_row(root):
     assert {"FieldDistortion", "OrientationDistortion"} <= named
 
 
-def told(root, method, *numbers):
+def assert_told(root, method, *numbers):
     """Each number, as it is printed, stands in the row of the method."""
     cell = rows(root)[method]
     for number in numbers:
@@ -53,7 +53,7 @@ def test_pivot(root, navkit_data):
     algebraic, sphere = (calibrate_pivot(poses, method=m) for m in ("algebraic", "sphere"))
     off = np.linalg.norm(algebraic.tip_s - sphere.tip_s)
     assert sphere.warnings
-    told(root, '`calibrate_pivot`, `method="sphere"`', f"{off:.1f} mm")
+    assert_told(root, '`calibrate_pivot`, `method="sphere"`', f"{off:.1f} mm")
     segments = navkit_data / "plus" / "landmarks" / "segments"
     stored = [
         orthonormalised(np.loadtxt(segments / f"landmark{k}.txt").reshape(-1, 4, 4)) for k in range(1, 9)
@@ -64,8 +64,8 @@ def test_pivot(root, navkit_data):
         for how in ("algebraic", "autoregressive")
     )
     figures = (algebraic.rms_mm, plain[1:].max(), plain[0])
-    told(root, "`calibrate_pivot`", *(f"{mm:.2f} mm" for mm in figures))
-    told(root, '`calibrate_pivot`, `method="autoregressive"`', f"{serial.max():.2f} mm")
+    assert_told(root, "`calibrate_pivot`", *(f"{mm:.2f} mm" for mm in figures))
+    assert_told(root, '`calibrate_pivot`, `method="autoregressive"`', f"{serial.max():.2f} mm")
 
 
 def test_dwells(root, navkit_data):
@@ -78,7 +78,7 @@ def test_dwells(root, navkit_data):
     dwells = find_dwells(stream, config.transforms["StylusTip", "Stylus"][:3, 3])
     fit = fit_rigid(list(config.landmarks.values()), [d.point_pr for d in dwells])
     error = pose_error(fit.matrix, plus.transforms["Phantom", "Reference"])
-    told(
+    assert_told(
         root,
         "`find_dwells`",
         f"{error.translation_mm:.2f} mm",
@@ -116,15 +116,17 @@ def test_nwires_wires_and_stylus(root, navkit_data):
     stylus = calibrate_probe_stylus(dots[:, :, 1].reshape(-1, 2), tips, still)
     check = plus("Validation")
     theirs = validated(linear.s_M_p, *check)
-    told(root, "`calibrate_probe_nwires`", theirs, *(f"{mm:.2f} mm" for mm in spread))
-    told(root, "`calibrate_probe_nwires`, `refine=`", validated(refined.s_M_p, *check))
-    told(root, "`calibrate_probe_stylus`", validated(stylus.s_M_p, *check))
+    assert_told(root, "`calibrate_probe_nwires`", theirs, *(f"{mm:.2f} mm" for mm in spread))
+    assert_told(root, "`calibrate_probe_nwires`, `refine=`", validated(refined.s_M_p, *check))
+    assert_told(root, "`calibrate_probe_stylus`", validated(stylus.s_M_p, *check))
 
     dots, s_M_phantom = ours("Calibration")
     seen = ours("Validation")
     found = np.isfinite(np.concatenate([dots, seen[0]])).all(axis=(1, 2, 3))
     linear = calibrate_probe_nwires(dots, config.wires, s_M_phantom)
-    told(root, "`detect_wires`", f"{found.sum()} of {len(found)}", validated(linear.s_M_p, *seen), theirs)
+    assert_told(
+        root, "`detect_wires`", f"{found.sum()} of {len(found)}", validated(linear.s_M_p, *seen), theirs
+    )
 
 
 def test_bottom_and_delay(root, navkit_data):
@@ -139,9 +141,11 @@ def test_bottom_and_delay(root, navkit_data):
         dx, dy = (float(v) for v in frame.get("LineDirectionVectorPx").split())
         px.append(abs(line.row_at(column) - row))
         deg.append(abs(np.degrees(np.arctan2(*line.direction_px[::-1]) - np.arctan(dy / dx))))
-    told(root, "`detect_bottom`", f"{len(px)} of {len(video)}", f"{max(px):.1f} px", f"{max(deg):.1f} deg")
+    assert_told(
+        root, "`detect_bottom`", f"{len(px)} of {len(video)}", f"{max(px):.1f} px", f"{max(deg):.1f} deg"
+    )
     delay = estimate_video_delay(video.frames, video.time_s, tracker.stream("ProbeToTracker"), clip_p=clip)
-    told(
+    assert_told(
         root,
         "`estimate_delay`, `estimate_video_delay`",
         f"{1e3 * delay.delay_s:.1f} ms",
@@ -155,7 +159,7 @@ def test_repeats(root, navkit_data):
     again = repeated(stream)
     true = without_repeats(stream)
     rate = (len(true) - 1) / np.ptp(true.time_s)
-    told(root, "`repeated`, `without_repeats`", f"{again.sum()} of {len(again)}", f"{rate:.1f} Hz")
+    assert_told(root, "`repeated`, `without_repeats`", f"{again.sum()} of {len(again)}", f"{rate:.1f} Hz")
 
 
 def test_the_calibration_in_the_readme_runs_on_a_recording(root, navkit_data):
