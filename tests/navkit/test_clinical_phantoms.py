@@ -9,17 +9,13 @@ from scipy.spatial import cKDTree
 
 from navkit.phantoms import Phantom, sphere, tube, union
 from navkit.phantoms._abdomen import kidney, liver
+from navkit.phantoms._airway import airway
+from navkit.phantoms._aorta import aorta
 from navkit.phantoms._neuro import brain_shift, neuro, undo_brain_shift
 from navkit.phantoms._orbit import orbit
-from navkit.phantoms._vessels import (
-    VesselTree,
-    _clear_of,
-    grow_tree,
-    pipes,
-    random_points_in,
-    ray_lengths,
-    star_surface,
-)
+from navkit.phantoms._rays import random_points_in, ray_lengths, star_surface
+from navkit.phantoms._shapes import pipes
+from navkit.phantoms._vessels import VesselTree, _clear_of, grow_tree
 
 CASES = [neuro, liver, kidney, orbit]
 SEEDS = range(20)
@@ -506,3 +502,21 @@ def test_lesions_cysts_and_tumours_do_not_meet(rng, seed):
         assert len(found) >= 2
         for a, b in combinations(found, 2):
             assert b(random_points_in(a, 500, rng=rng)).min() > 0
+
+
+# ---------------------------------------------------------------- labels on a grid
+
+
+@pytest.mark.parametrize("make", [neuro, liver, kidney, orbit, aorta, airway])
+def test_a_grid_asked_in_blocks_has_the_labels_of_its_points(make):
+    case = make(seed=4)
+    middle = np.array(next(iter(case.landmarks.values())))
+    low, high = middle - [31.0, 23.3, 37.1], middle + [30.0, 33.2, 26.4]
+    grid = case.voxels((0.7, 1.1, 0.9), low=low, high=high)
+    axes = [
+        grid.origin_mm[i] + grid.spacing_mm[i] * np.arange(n) for i, n in enumerate(grid.labels.shape[::-1])
+    ]
+    z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
+    assert grid.labels.shape == (71, 52, 88)
+    assert np.array_equal(grid.labels, case.labels(np.stack([x, y, z], axis=-1)))
+    assert len(np.unique(grid.labels)) >= 5

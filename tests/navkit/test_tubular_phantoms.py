@@ -11,7 +11,8 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist, pdist
 
 from navkit.phantoms import AIRWAY_BOUNDS, AORTA_BOUNDS, airway, aorta, tube, union
-from navkit.phantoms._aorta import NEAR_MM, drawn, gathered
+from navkit.phantoms._phantom import drawn
+from navkit.phantoms._shapes import NEAR_MM, gathered
 
 SEEDS = range(20)
 

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from navkit.phantoms._phantom import Part, Phantom
+from navkit.phantoms._rays import random_points_in, ray_lengths, star_surface
 from navkit.phantoms._shapes import (
     Shape,
     blended,
     ellipsoid,
     intersection,
+    pipes,
     rippled,
     sphere,
     thicker,
@@ -22,15 +24,7 @@ from navkit.phantoms._shapes import (
     without,
 )
 from navkit.phantoms._tissues import TISSUES
-from navkit.phantoms._vessels import (
-    VesselTree,
-    grow_tree,
-    pipes,
-    quick_ellipsoid,
-    random_points_in,
-    ray_lengths,
-    star_surface,
-)
+from navkit.phantoms._vessels import VesselTree, grow_tree
 
 Array = NDArray[np.float64]
 
@@ -117,7 +111,7 @@ def liver(*, seed: int = 0) -> Phantom:
         measures[f"lesion_{k}_to_surface_mm"] = float(-organ(surface).max())
 
     low, high = np.array([-112.0, -78.0, -92.0]), np.array([112.0, 82.0, 92.0])
-    inner_wall = quick_ellipsoid((0.0, 0.0, -5.0), (106.0, 76.0, 140.0))
+    inner_wall = ellipsoid((0.0, 0.0, -5.0), (106.0, 76.0, 140.0))
     dome = thicker(organ, 5.0)
     diaphragm = Shape(
         lambda p: np.maximum(dome.distance(p), 5 - p[:, 2]), np.append(dome.low[:2], 5.0), dome.high
@@ -176,7 +170,7 @@ def _liver_shape(scale: Array) -> Shape:
     """A right and a left lobe, hollowed from below where stomach and kidney lie."""
     turn = np.deg2rad(20)
     axes = np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]])
-    right = quick_ellipsoid(np.array([-36.0, 4, -2]) * scale, np.array([54.0, 60.0, 75.0]) * scale)
+    right = ellipsoid(np.array([-36.0, 4, -2]) * scale, np.array([54.0, 60.0, 75.0]) * scale)
     left = ellipsoid(np.array([34.0, -18, 24]) * scale, np.array([62.0, 38.0, 30.0]) * scale, axes)
     both = blended(right, left, 35.0)
     below = sphere(np.array([38.0, 26, -62]) * scale, 62.0)
@@ -249,10 +243,10 @@ def kidney(*, seed: int = 0) -> Phantom:
     rng = np.random.default_rng([seed, 0x41D4])
     scale = np.ones(3) if seed == 0 else rng.uniform(0.9, 1.1, size=3)
     radii = np.array([28.0, 23.0, 55.0]) * scale
-    bean = _hollowed(quick_ellipsoid(np.zeros(3), radii), sphere((-44.0 * scale[0], -8.0, 0.0), 26.0), 10.0)
+    bean = _hollowed(ellipsoid(np.zeros(3), radii), sphere((-44.0 * scale[0], -8.0, 0.0), 26.0), 10.0)
     hilum = np.array([-20.0 * scale[0], -4.0, 0.0])
     sinus = blended(
-        quick_ellipsoid((-5.0 * scale[0], -1.5, 0), radii * (0.32, 0.32, 0.48)),
+        ellipsoid((-5.0 * scale[0], -1.5, 0), radii * (0.32, 0.32, 0.48)),
         tube(np.stack([(-6, -1.5, 0), hilum]), 7.0),
         8.0,
     )
@@ -266,7 +260,7 @@ def kidney(*, seed: int = 0) -> Phantom:
     tumour_surface, tumour_ml = star_surface(tumour, tumour_middle)
 
     low, high = np.array([-62.0, -62.0, -88.0]), np.array([84.0, 76.0, 88.0])
-    flank = quick_ellipsoid((-58.0, -52.0, 0.0), (138.0, 124.0, 500.0))
+    flank = ellipsoid((-58.0, -52.0, 0.0), (138.0, 124.0, 500.0))
     fat = blended(thicker(bean, 10.0), thicker(union(cyst, tumour), 6.0), 8.0)
     fat = intersection(fat, thicker(flank, -26.0))
     vein_line = np.stack([(-12, -2, -3), hilum + [-4, -3, -3], (-50, -22, -8), (-75, -30, -10)])

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from navkit.phantoms._aorta import drawn, gathered
-from navkit.phantoms._phantom import Part, Phantom
-from navkit.phantoms._shapes import Shape, ellipsoid, sphere, thicker, tube, union, without
+from navkit.phantoms._phantom import Part, Phantom, drawn
+from navkit.phantoms._shapes import Shape, ellipsoid, gathered, sphere, thicker, tube, union, without
 from navkit.phantoms._tissues import TISSUES
 
 Array = NDArray[np.float64]

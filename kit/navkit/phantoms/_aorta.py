@@ -1,13 +1,22 @@
 """The abdominal aorta with an aneurysm, in a slice of a body."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from navkit.phantoms._phantom import Part, Phantom
-from navkit.phantoms._shapes import Shape, blended, box, ellipsoid, intersection, thicker, tube, union
+from navkit.phantoms._phantom import Part, Phantom, drawn
+from navkit.phantoms._shapes import (
+    Shape,
+    blended,
+    box,
+    ellipsoid,
+    gathered,
+    intersection,
+    thicker,
+    tube,
+    union,
+)
 from navkit.phantoms._tissues import TISSUES
 
 Array = NDArray[np.float64]
@@ -28,21 +37,8 @@ AORTA_BOUNDS = {
 """Reference and half range; all chosen. 55 mm is where repair of a man's aneurysm is considered."""
 WALL_MM = 1.5
 FILLET_MM = 5.0
-NEAR_MM = 15.0
 SHIFT_MM = 5.0
 """How far the lumen lies behind the sac's axis: thrombus gathers in front."""
-
-
-def drawn(bounds: Mapping[str, tuple[float, float]], seed: int) -> dict[str, float]:
-    """A case: every (reference, half range) drawn evenly; seed 0 is the reference.
-
-    Examples
-    --------
-    >>> drawn({"neck_length_mm": (22.0, 6.0)}, 0)
-    {'neck_length_mm': 22.0}
-    """
-    share = np.random.default_rng(seed).uniform(-1, 1, len(bounds)) * (seed != 0)
-    return {key: float(mid + s * half) for (key, (mid, half)), s in zip(bounds.items(), share, strict=True)}
 
 
 def rounded(corners: Array, cut: Array, *, pieces: int = 3) -> Array:
@@ -53,24 +49,6 @@ def rounded(corners: Array, cut: Array, *, pieces: int = 3) -> Array:
         start, end = (at + c * (to - at) / np.linalg.norm((to - at)[:3]) for to in (before, after))
         path.append((1 - t) ** 2 * start + 2 * t * (1 - t) * at + t**2 * end)
     return np.concatenate([*path, corners[-1:]])
-
-
-def gathered(*shapes: Shape) -> Shape:
-    """The union of thin shapes: right within `NEAR_MM` of them, and fast.
-
-    A shape is asked only about points near its box; elsewhere its distance is that of the box, too short.
-    """
-
-    def distance(p: Array) -> Array:
-        best = np.full(len(p), np.inf)
-        for shape in shapes:
-            off = np.linalg.norm(np.maximum(np.maximum(shape.low - p, p - shape.high), 0), axis=1)
-            near = np.flatnonzero(off < NEAR_MM)
-            off[near] = shape.distance(p[near])
-            np.minimum(best, off, out=best)
-        return best
-
-    return Shape(distance, np.min([s.low for s in shapes], axis=0), np.max([s.high for s in shapes], axis=0))
 
 
 def aorta(*, seed: int = 0) -> Phantom:

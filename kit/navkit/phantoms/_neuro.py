@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from navkit.geometry import check_points
 from navkit.phantoms._phantom import Part, Phantom
+from navkit.phantoms._rays import ray_lengths, star_surface
 from navkit.phantoms._shapes import (
     Shape,
     blended,
@@ -24,7 +25,7 @@ from navkit.phantoms._shapes import (
     without,
 )
 from navkit.phantoms._tissues import TISSUES
-from navkit.phantoms._vessels import grow_tree, quick_ellipsoid, ray_lengths, star_surface
+from navkit.phantoms._vessels import grow_tree
 
 Array = NDArray[np.float64]
 
@@ -51,7 +52,7 @@ class _Head:
 
     @property
     def hull(self) -> Shape:
-        return quick_ellipsoid(np.zeros(3), self.radii)
+        return ellipsoid(np.zeros(3), self.radii)
 
 
 def _rng(seed: int, what: int) -> np.random.Generator:
@@ -283,9 +284,8 @@ def _fold_map(seed: int, radii: tuple[float, float, float]) -> tuple[Array, Arra
         lines.append(q[one][crossed] * (1 - share) + q[next_one][crossed] * share)
         depths.append(deep[one][crossed])
     line, depth = np.concatenate(lines), np.concatenate(depths)
-    there = depth > SULCUS_DEPTH_MM[0]
-    far, which = cKDTree(line[there]).query(q)
-    return far, np.minimum(depth[there], SULCUS_DEPTH_MM[1])[which]
+    far, _ = cKDTree(line[depth > SULCUS_DEPTH_MM[0]]).query(q)
+    return far, np.clip(deep, *SULCUS_DEPTH_MM)
 
 
 def _waves(p: Array, length_mm: float, n: int, rng: np.random.Generator) -> Array:
@@ -322,7 +322,7 @@ def _clefts(head: _Head, seed: int, fissure: Shape) -> Shape:
         polar = np.arccos(u[:, 1] / size) * (380 / np.pi)
         turn = (np.arctan2(u[:, 0], u[:, 2]) + np.pi) * (720 / (2 * np.pi))
         far = map_coordinates(fold, [polar, turn], order=1, mode="nearest")
-        depth = deep[np.rint(polar).astype(int), np.rint(turn).astype(int)]
+        depth = map_coordinates(deep, [polar, turn], order=1, mode="nearest")
         out[ask] = np.maximum(far * size - 1.0 - np.exp(-t / 2.0), under[ask] - depth)
         ask = np.flatnonzero(np.abs(p[:, 0]) < fissure.high[0] + 5)
         out[ask] = np.minimum(out[ask], fissure.distance(p[ask]))
@@ -337,7 +337,7 @@ def _midline(head: _Head, rng: np.random.Generator) -> tuple[Shape, Shape]:
     r = head.radii
 
     def sheet(half_mm: float, low_mm: float) -> Shape:
-        core = quick_ellipsoid((0, 6, -5), (400.0, 0.66 * r[1] + low_mm, 0.6 * r[2] + low_mm))
+        core = ellipsoid((0, 6, -5), (400.0, 0.66 * r[1] + low_mm, 0.6 * r[2] + low_mm))
 
         def distance(p: Array) -> Array:
             off = np.abs(p[:, 0] - 1.2 * np.sin(p[:, 1] / 35 + a) - 0.8 * np.sin(p[:, 2] / 25 + b)) - half_mm

@@ -10,9 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from navkit.phantoms._phantom import Part, Phantom
-from navkit.phantoms._shapes import Shape, blended, intersection, sphere, thicker, tube, union, without
+from navkit.phantoms._rays import ray_lengths, star_surface
+from navkit.phantoms._shapes import (
+    Shape,
+    blended,
+    ellipsoid,
+    intersection,
+    sphere,
+    thicker,
+    tube,
+    union,
+    without,
+)
 from navkit.phantoms._tissues import TISSUES
-from navkit.phantoms._vessels import quick_ellipsoid, ray_lengths, star_surface
 
 SHEATH_WALL_MM = 0.5
 BEHIND_MM = 3.0
@@ -55,7 +65,7 @@ def orbit(*, seed: int = 0) -> Phantom:
     radius = globe_mm / 2
     globe = blended(sphere(np.zeros(3), radius), sphere((0, 0.45 - radius * 0.44, 0), 7.8), 1.0)
     inside = thicker(globe, -1.0)
-    lens = quick_ellipsoid((0, 4.2 - radius, 0), (4.5, 2.0, 4.5))
+    lens = ellipsoid((0, 4.2 - radius, 0), (4.5, 2.0, 4.5))
     iris = intersection(without(_slab(3.0 - radius, 0.5), sphere((0, 3.0 - radius, 0), 2.0)), inside)
 
     pole = np.array([0.0, radius, 0.0])

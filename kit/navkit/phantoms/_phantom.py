@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from navkit.phantoms._shapes import Shape
 from navkit.phantoms._tissues import TISSUES, Tissue
+from navkit.phantoms._voxels import label_grid
 
 Array = NDArray[np.float64]
 
@@ -16,7 +17,6 @@ SPECKLE_VOXEL_MM = 0.25
 SPECKLE_TILE = 96
 LIVER_LEVEL = 0.1
 """Mean echo amplitude of a tissue of 0 dB, relative to the brightest that the scanner can show."""
-SLAB = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -121,21 +121,7 @@ class Phantom:
         origin = np.array(self.low if low is None else low, dtype=float)
         end = np.array(self.high if high is None else high, dtype=float)
         size = np.maximum(np.floor((end - origin) / spacing + 1e-9).astype(int) + 1, 1)
-        axes = [origin[i] + spacing[i] * np.arange(size[i]) for i in range(3)]
-        labels = np.zeros(tuple(size[::-1]), dtype=np.uint8)
-        for k, part in reversed(list(enumerate(self.parts, start=1))):
-            first = np.array([np.searchsorted(axes[i], part.shape.low[i], "left") for i in range(3)])
-            last = np.array([np.searchsorted(axes[i], part.shape.high[i], "right") for i in range(3)])
-            if (last <= first).any():
-                continue
-            x, y = axes[0][first[0] : last[0]], axes[1][first[1] : last[1]]
-            step = max(int(SLAB / (len(x) * len(y))), 1)
-            for z0 in range(first[2], last[2], step):
-                z = axes[2][z0 : min(z0 + step, last[2])]
-                block = labels[z0 : z0 + len(z), first[1] : last[1], first[0] : last[0]]
-                at = np.nonzero(block == 0)
-                points = np.column_stack([x[at[2]], y[at[1]], z[at[0]]])
-                block[at] = np.where(part.shape.distance(points) < 0, k, 0)
+        labels = label_grid([part.shape for part in self.parts], origin, spacing, size)
         return LabelVolume(labels, self.tissues, origin, spacing)
 
     def echogenicity(self, points_d: ArrayLike) -> Array:
@@ -177,3 +163,15 @@ def _speckle_tile(seed: int) -> tuple[Array, Array]:
         # interpolation smooths: the level is set where it will be used, between the voxels
         parts.append(tile / _between_voxels(tile, anywhere).std() * np.sqrt(2 / np.pi))
     return parts[0], parts[1]
+
+
+def drawn(bounds: Mapping[str, tuple[float, float]], seed: int) -> dict[str, float]:
+    """A case: every (reference, half range) drawn evenly; seed 0 is the reference.
+
+    Examples
+    --------
+    >>> drawn({"neck_length_mm": (22.0, 6.0)}, 0)
+    {'neck_length_mm': 22.0}
+    """
+    share = np.random.default_rng(seed).uniform(-1, 1, len(bounds)) * (seed != 0)
+    return {key: float(mid + s * half) for (key, (mid, half)), s in zip(bounds.items(), share, strict=True)}

@@ -18,6 +18,14 @@ Array = NDArray[np.float64]
 Distance = Callable[[Array], Array]
 
 EVERYWHERE = np.full(3, np.inf)
+CELL_MM = 4.0
+NEAR_MM = 15.0
+
+
+def length(v: Array) -> Array:
+    """Lengths (n,) of vectors (n, 3). By columns: several times as quick as `numpy.linalg.norm`."""
+    x, y, z = v[:, 0], v[:, 1], v[:, 2]
+    return np.asarray(np.sqrt(x * x + y * y + z * z))
 
 
 @dataclass(frozen=True)
@@ -37,22 +45,24 @@ class Shape:
 def sphere(centre: ArrayLike, radius: float) -> Shape:
     """A ball."""
     c = np.asarray(centre, dtype=float)
-    return Shape(lambda p: np.linalg.norm(p - c, axis=1) - radius, c - radius, c + radius)
+    return Shape(lambda p: length(p - c) - radius, c - radius, c + radius)
 
 
 def ellipsoid(centre: ArrayLike, radii: ArrayLike, axes: ArrayLike | None = None) -> Shape:
     """An ellipsoid with `radii` (3,) along the columns of the rotation `axes` (3, 3)."""
     c, r = np.asarray(centre, dtype=float), np.asarray(radii, dtype=float)
-    a = np.eye(3) if axes is None else np.asarray(axes, dtype=float)
+    turn = None if axes is None else np.asarray(axes, dtype=float)
+    a, b = r**-2.0, r**-4.0
 
     def distance(p: Array) -> Array:
-        local = (p - c) @ a
-        unit, slope = np.linalg.norm(local / r, axis=1), np.linalg.norm(local / r**2, axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            signed: Array = np.where(slope > 0, unit * (unit - 1) / slope, -r.min())
-        return signed
+        local = p - c if turn is None else (p - c) @ turn
+        x, y, z = (local[:, i] ** 2 for i in range(3))
+        # the least values keep the middle from being 0 / 0: it is as deep as the least radius
+        unit = np.sqrt(np.maximum(a[0] * x + a[1] * y + a[2] * z, 1e-18))
+        slope = np.sqrt(np.maximum(b[0] * x + b[1] * y + b[2] * z, 1e-18 * a.max()))
+        return np.asarray(unit * (unit - 1) / slope)
 
-    reach = np.sqrt(((a * r) ** 2).sum(axis=1))
+    reach = r if turn is None else np.sqrt(((turn * r) ** 2).sum(axis=1))
     return Shape(distance, c - reach, c + reach)
 
 
@@ -62,7 +72,7 @@ def box(low: ArrayLike, high: ArrayLike) -> Shape:
 
     def distance(p: Array) -> Array:
         off = np.maximum(lo - p, p - hi)
-        outside = np.linalg.norm(np.maximum(off, 0), axis=1)
+        outside = length(np.maximum(off, 0))
         return np.asarray(outside + np.minimum(off.max(axis=1), 0))
 
     return Shape(distance, lo, hi)
@@ -88,12 +98,17 @@ def tube(centreline: ArrayLike, radius: ArrayLike) -> Shape:
         best = np.full(len(p), np.inf)
         for a, b, ra, rb in zip(line[:-1], line[1:], r[:-1], r[1:], strict=True):
             way = b - a
-            share = np.clip((p - a) @ way / (way @ way), 0, 1)
-            off = np.linalg.norm(p - a - share[:, None] * way, axis=1) - (ra + share * (rb - ra))
-            np.minimum(best, off, out=best)
+            off = p - a
+            share = np.clip(off @ (way / (way @ way)), 0, 1)
+            np.minimum(best, length(off - share[:, None] * way) - (ra + share * (rb - ra)), out=best)
         return best
 
     return Shape(distance, (line - r[:, None]).min(axis=0), (line + r[:, None]).max(axis=0))
+
+
+def to_box(p: Array, shape: Shape) -> Array:
+    """How far (n,) points (n, 3) are from a shape's box; 0 in it."""
+    return length(np.maximum(np.maximum(shape.low - p, p - shape.high), 0))
 
 
 def union(*shapes: Shape) -> Shape:
@@ -102,9 +117,27 @@ def union(*shapes: Shape) -> Shape:
     def distance(p: Array) -> Array:
         best = np.array(shapes[0].distance(p), dtype=float)
         for shape in shapes[1:]:
-            off = np.linalg.norm(np.maximum(np.maximum(shape.low - p, p - shape.high), 0), axis=1)
+            off = to_box(p, shape)
             ask = np.flatnonzero((off < best) | (off == 0))
             best[ask] = np.minimum(best[ask], shape.distance(p[ask]))
+        return best
+
+    return Shape(distance, np.min([s.low for s in shapes], axis=0), np.max([s.high for s in shapes], axis=0))
+
+
+def gathered(*shapes: Shape) -> Shape:
+    """The union of thin shapes: right within `NEAR_MM` of them, and fast.
+
+    A shape is asked only about points near its box; elsewhere its distance is that of the box, too short.
+    """
+
+    def distance(p: Array) -> Array:
+        best = np.full(len(p), np.inf)
+        for shape in shapes:
+            off = to_box(p, shape)
+            near = np.flatnonzero(off < NEAR_MM)
+            off[near] = shape.distance(p[near])
+            np.minimum(best, off, out=best)
         return best
 
     return Shape(distance, np.min([s.low for s in shapes], axis=0), np.max([s.high for s in shapes], axis=0))
@@ -170,3 +203,50 @@ def moved(shape: Shape, q_M_d: ArrayLike) -> Shape:
         there = transform_points(q_M_d, corners)
         low, high = there.min(axis=0), there.max(axis=0)
     return Shape(lambda p: shape.distance(transform_points(d_M_q, p)), low, high)
+
+
+def pipes(a: Array, b: Array, radius: Array, *, reach_mm: float) -> Shape:
+    """Straight pipes from `a` to `b` (n, 3) of `radius` (n,), with round ends; right up to `reach_mm`.
+
+    Every cell of a coarse grid knows which of them are within reach, so many cost no more than few.
+    """
+    low = np.minimum(a, b).min(axis=0) - radius.max()
+    high = np.maximum(a, b).max(axis=0) + radius.max()
+    origin = low - reach_mm
+    size = np.ceil((high + reach_mm - origin) / CELL_MM).astype(int)
+    way = b - a
+    square = np.maximum((way**2).sum(axis=1), 1e-12)
+
+    def to_pipe(p: Array, k: NDArray[np.intp]) -> Array:
+        share = np.clip(((p - a[k]) * way[k]).sum(axis=1) / square[k], 0, 1)
+        return np.asarray(np.sqrt(((p - a[k] - share[:, None] * way[k]) ** 2).sum(axis=1)) - radius[k])
+
+    centres = origin + CELL_MM * (np.moveaxis(np.indices(size), 0, -1) + 0.5)
+    number = np.arange(size.prod()).reshape(size)
+    near = reach_mm + CELL_MM * np.sqrt(3) / 2
+    first = ((np.minimum(a, b) - radius[:, None] - near - origin) / CELL_MM).astype(int).clip(0)
+    last = ((np.maximum(a, b) + radius[:, None] + near - origin) / CELL_MM).astype(int) + 1
+    known: list[list[int]] = [[] for _ in range(number.size)]
+    for k in range(len(a)):
+        block = tuple(slice(lo, hi) for lo, hi in zip(first[k], last[k], strict=True))
+        cells, middles = number[block].ravel(), centres[block].reshape(-1, 3)
+        for cell in cells[to_pipe(middles, np.full(len(cells), k)) < near]:
+            known[cell].append(k)
+    table = np.full((len(known) + 1, max(map(len, known))), -1)
+    for cell, pipes in enumerate(known):
+        table[cell, : len(pipes)] = pipes
+
+    def distance(p: Array) -> Array:
+        best = np.full(len(p), reach_mm)
+        at = np.floor((p - origin) / CELL_MM).astype(int)
+        within = ((at >= 0) & (at < size)).all(axis=1)
+        cell = np.where(within, (at[:, 0] * size[1] + at[:, 1]) * size[2] + at[:, 2], len(known))
+        ask = np.arange(len(p))
+        for column in table.T:
+            ask = ask[column[cell[ask]] >= 0]
+            if not len(ask):
+                break
+            best[ask] = np.minimum(best[ask], to_pipe(p[ask], column[cell[ask]]))
+        return best
+
+    return Shape(distance, low, high)

@@ -1,4 +1,4 @@
-"""Seeded vessel trees, and rays that meet a surface.
+"""Seeded vessel trees.
 
 A tree grows from its root towards random targets in a shape, by space colonisation (Runions et al. 2007,
 doi:10.2312/NPH/NPH07/063-070): every target pulls at the node nearest to it, a pulled node sprouts a step in
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from navkit.phantoms._shapes import Shape, thicker, tube, without
+from navkit.phantoms._rays import random_points_in
+from navkit.phantoms._shapes import Shape, pipes, thicker, tube, without
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-CELL_MM = 4.0
 GROWING_STEPS = 400
 
 
@@ -167,117 +167,3 @@ def _clear_of(tree: VesselTree, other: VesselTree, gap_mm: float, tip_radius_mm:
     index = np.cumsum(keep) - 1
     parent = np.where(tree.parent >= 0, index[tree.parent], -1)[keep]
     return _murray(tree.nodes[keep], parent, tip_radius_mm)
-
-
-def pipes(a: Array, b: Array, radius: Array, *, reach_mm: float) -> Shape:
-    """Straight pipes from `a` to `b` (n, 3) of `radius` (n,), with round ends; right up to `reach_mm`.
-
-    Every cell of a coarse grid knows which of them are within reach, so many cost no more than few.
-    """
-    low = np.minimum(a, b).min(axis=0) - radius.max()
-    high = np.maximum(a, b).max(axis=0) + radius.max()
-    origin = low - reach_mm
-    size = np.ceil((high + reach_mm - origin) / CELL_MM).astype(int)
-    way = b - a
-    square = np.maximum((way**2).sum(axis=1), 1e-12)
-
-    def to_pipe(p: Array, k: Indices) -> Array:
-        share = np.clip(((p - a[k]) * way[k]).sum(axis=1) / square[k], 0, 1)
-        return np.asarray(np.sqrt(((p - a[k] - share[:, None] * way[k]) ** 2).sum(axis=1)) - radius[k])
-
-    centres = origin + CELL_MM * (np.moveaxis(np.indices(size), 0, -1) + 0.5)
-    number = np.arange(size.prod()).reshape(size)
-    near = reach_mm + CELL_MM * np.sqrt(3) / 2
-    first = ((np.minimum(a, b) - radius[:, None] - near - origin) / CELL_MM).astype(int).clip(0)
-    last = ((np.maximum(a, b) + radius[:, None] + near - origin) / CELL_MM).astype(int) + 1
-    known: list[list[int]] = [[] for _ in range(number.size)]
-    for k in range(len(a)):
-        block = tuple(slice(lo, hi) for lo, hi in zip(first[k], last[k], strict=True))
-        cells, middles = number[block].ravel(), centres[block].reshape(-1, 3)
-        for cell in cells[to_pipe(middles, np.full(len(cells), k)) < near]:
-            known[cell].append(k)
-    table = np.full((len(known) + 1, max(map(len, known))), -1)
-    for cell, pipes in enumerate(known):
-        table[cell, : len(pipes)] = pipes
-
-    def distance(p: Array) -> Array:
-        best = np.full(len(p), reach_mm)
-        at = np.floor((p - origin) / CELL_MM).astype(int)
-        within = ((at >= 0) & (at < size)).all(axis=1)
-        cell = np.where(within, (at[:, 0] * size[1] + at[:, 1]) * size[2] + at[:, 2], len(known))
-        ask = np.arange(len(p))
-        for column in table.T:
-            ask = ask[column[cell[ask]] >= 0]
-            if not len(ask):
-                break
-            best[ask] = np.minimum(best[ask], to_pipe(p[ask], column[cell[ask]]))
-        return best
-
-    return Shape(distance, low, high)
-
-
-def quick_ellipsoid(centre: ArrayLike, radii: ArrayLike) -> Shape:
-    """`ellipsoid` with its radii along x, y and z, several times as quick for millions of points."""
-    c, r = np.asarray(centre, dtype=float), np.asarray(radii, dtype=float)
-    a, b = r**-2.0, r**-4.0
-
-    def distance(p: Array) -> Array:
-        x, y, z = ((p[:, i] - c[i]) ** 2 for i in range(3))
-        # the least values keep the middle from being 0 / 0: it is as deep as the least radius
-        unit = np.sqrt(np.maximum(a[0] * x + a[1] * y + a[2] * z, 1e-18))
-        slope = np.sqrt(np.maximum(b[0] * x + b[1] * y + b[2] * z, 1e-18 * a.max()))
-        return np.asarray(unit * (unit - 1) / slope)
-
-    return Shape(distance, c - r, c + r)
-
-
-def random_points_in(shape: Shape, n: int, *, rng: np.random.Generator, margin_mm: float = 0.0) -> Array:
-    """Points (n, 3), even in the part of a shape that is deeper than `margin_mm`."""
-    found = np.zeros((0, 3))
-    for _ in range(1000):
-        p = rng.uniform(shape.low, shape.high, size=(4 * n + 100, 3))
-        found = np.concatenate([found, p[shape(p) < -margin_mm]])
-        if len(found) >= n:
-            return found[:n]
-    raise ValueError(f"The shape has no room {margin_mm:g} mm below its surface. Is the margin too wide?")
-
-
-def sphere_directions(n: int) -> Array:
-    """Unit vectors (n, 3), evenly spread (a Fibonacci lattice)."""
-    k = np.arange(n) + 0.5
-    z, turn = 1 - 2 * k / n, np.pi * (1 + np.sqrt(5)) * k
-    across = np.sqrt(1 - z**2)
-    return np.stack([across * np.cos(turn), across * np.sin(turn), z], axis=1)
-
-
-def ray_lengths(
-    shape: Shape, origin: ArrayLike, directions: ArrayLike, *, longest_mm: float = 300.0
-) -> Array:
-    """How far (n,) the surface is along unit vectors (n, 3) from a point in the shape.
-
-    Right for what is star-shaped about the origin; by bisection, to 1e-9 mm.
-    """
-    o, u = np.asarray(origin, dtype=float), np.asarray(directions, dtype=float)
-    near, far = np.zeros(len(u)), np.full(len(u), longest_mm)
-    for _ in range(40):
-        middle = (near + far) / 2
-        inside = shape(o + middle[:, None] * u) < 0
-        near, far = np.where(inside, middle, near), np.where(inside, far, middle)
-    return np.asarray((near + far) / 2)
-
-
-def star_surface(shape: Shape, centre: ArrayLike, *, n: int = 6000) -> tuple[Array, float]:
-    """Points (n, 3) on the surface of a star-shaped solid, and its volume in ml.
-
-    The volume is the mean of the cubed rays over evenly spread directions, times 4 pi / 3.
-
-    Examples
-    --------
-    >>> from navkit.phantoms import ellipsoid
-    >>> round(star_surface(ellipsoid((1, 2, 3), (10, 20, 30)), (1, 2, 3))[1], 3)
-    25.133
-    """
-    u = sphere_directions(n)
-    size = float(np.linalg.norm(shape.high - shape.low))
-    rays = ray_lengths(shape, centre, u, longest_mm=size)
-    return np.asarray(centre, dtype=float) + rays[:, None] * u, float(4 * np.pi / 3 * np.mean(rays**3) / 1000)
