@@ -315,14 +315,12 @@ def _clefts(head: _Head, seed: int, fissure: Shape) -> Shape:
         under = -hull.distance(p)
         out: Array = np.where(under < 0, 5.0, under - most)
         ask = np.flatnonzero((under < most + 5) & (under > -5))
-        t, q = np.maximum(under[ask], 0), p[ask]
-        waves = np.einsum("ij,jk", q, LEAN)
-        u = (q + 0.2 * np.minimum(t, most)[:, None] * np.sin(waves)) / r
-        size = np.sqrt((u * u).sum(axis=1))
-        polar = np.arccos(u[:, 1] / size) * (380 / np.pi)
-        turn = (np.arctan2(u[:, 0], u[:, 2]) + np.pi) * (720 / (2 * np.pi))
-        far = map_coordinates(fold, [polar, turn], order=1, mode="nearest")
-        depth = map_coordinates(deep, [polar, turn], order=1, mode="nearest")
+        t, q = np.maximum(under[ask], 0), p[ask].T
+        lean = 0.2 * np.minimum(t, most)
+        u, v, w = ((q[i] + lean * np.sin(LEAN[:, i] @ q)) / r[i] for i in range(3))
+        size = np.sqrt(u * u + v * v + w * w)
+        polar, turn = np.arccos(v / size) * (380 / np.pi), (np.arctan2(u, w) + np.pi) * (720 / (2 * np.pi))
+        far, depth = (map_coordinates(one, [polar, turn], order=1, mode="nearest") for one in (fold, deep))
         out[ask] = np.maximum(far * size - 1.0 - np.exp(-t / 2.0), under[ask] - depth)
         ask = np.flatnonzero(np.abs(p[:, 0]) < fissure.high[0] + 5)
         out[ask] = np.minimum(out[ask], fissure.distance(p[ask]))

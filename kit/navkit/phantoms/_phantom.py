@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from navkit.phantoms._shapes import Shape
 from navkit.phantoms._tissues import TISSUES, Tissue
-from navkit.phantoms._voxels import label_grid
+from navkit.phantoms._voxels import label_blocks, label_grid
 
 Array = NDArray[np.float64]
 
@@ -123,6 +123,39 @@ class Phantom:
         size = np.maximum(np.floor((end - origin) / spacing + 1e-9).astype(int) + 1, 1)
         labels = label_grid([part.shape for part in self.parts], origin, spacing, size)
         return LabelVolume(labels, self.tissues, origin, spacing)
+
+    def blocks(
+        self,
+        origin: ArrayLike,
+        spacing_mm: float,
+        block: ArrayLike,
+        *,
+        fine: NDArray[np.bool_] | None = None,
+        threads: int = 1,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The labels of some blocks of a grid, for those who need them bit by bit.
+
+        Parameters
+        ----------
+        origin : (3,) middle of the grid's first voxel, mm
+        spacing_mm : of its voxels, along each axis
+        block : (n, 3) integers, how many blocks of 16 voxels further on along x, y, z
+        fine : (n, 8, 8, 8) in which cells the voxels are wanted, all unless given
+        threads : how many share the work
+
+        Returns
+        -------
+        (n, 16, 16, 16) uint8, the labels in z, y, x, and (n, 8, 8, 8) uint8, those of their cells: 255 where
+        a cell may hold several. Voxels of such a cell are labelled where `fine` says so.
+        """
+        return label_blocks(
+            [part.shape for part in self.parts],
+            np.asarray(origin, dtype=float),
+            np.full(3, float(spacing_mm)),
+            np.asarray(block, dtype=np.intp),
+            fine=fine,
+            threads=threads,
+        )
 
     def echogenicity(self, points_d: ArrayLike) -> Array:
         """Mean echo amplitude (...) of the tissue at points (..., 3); wires are not tissue."""

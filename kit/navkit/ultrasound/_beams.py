@@ -60,6 +60,71 @@ def _label(labels, x, y, z):
 
 
 @njit(nogil=True, cache=True)
+def finish(bricks, edge, labels, cells, table, taps, reach, impedance):
+    """Smooth the impedance in bricks (n, 3) of `edge` voxels, and mark the voxels of cells that are alone.
+
+    labels and impedance are (nz, ny, nx), cells (a cell's label, 255 for several) coarser by a whole factor;
+    table: the logarithm of impedance by label; taps (2 r + 1,) of the filter, which has to be smooth, or
+    every corner of a voxel would reflect; reach: no other tissue within so many cells is to be alone.
+    """
+    size = labels.shape
+    r = len(taps) // 2
+    wide = edge + 2 * r
+    one = np.empty((wide, wide, edge), dtype=np.float32)
+    two = np.empty((wide, edge, edge), dtype=np.float32)
+    row = np.empty(wide, dtype=np.float32)
+    cell = size[0] // cells.shape[0]
+    for b in range(len(bricks)):
+        z0, y0, x0 = bricks[b, 0] * edge, bricks[b, 1] * edge, bricks[b, 2] * edge
+        for k in range(wide):
+            z = min(max(z0 + k - r, 0), size[0] - 1)
+            for j in range(wide):
+                y = min(max(y0 + j - r, 0), size[1] - 1)
+                for i in range(wide):
+                    row[i] = table[labels[z, y, min(max(x0 + i - r, 0), size[2] - 1)] & (ALONE - 1)]
+                for i in range(edge):
+                    total = np.float32(0)
+                    for t in range(2 * r + 1):
+                        total += taps[t] * row[i + t]
+                    one[k, j, i] = total
+        for k in range(wide):
+            for j in range(edge):
+                for i in range(edge):
+                    total = np.float32(0)
+                    for t in range(2 * r + 1):
+                        total += taps[t] * one[k, j + t, i]
+                    two[k, j, i] = total
+        for k in range(edge):
+            for j in range(edge):
+                for i in range(edge):
+                    total = np.float32(0)
+                    for t in range(2 * r + 1):
+                        total += taps[t] * two[k + t, j, i]
+                    impedance[z0 + k, y0 + j, x0 + i] = total
+        for k in range(z0 // cell, (z0 + edge) // cell):
+            for j in range(y0 // cell, (y0 + edge) // cell):
+                for i in range(x0 // cell, (x0 + edge) // cell):
+                    if _alone(cells, k, j, i, reach):
+                        for z in range(k * cell, (k + 1) * cell):
+                            for y in range(j * cell, (j + 1) * cell):
+                                for x in range(i * cell, (i + 1) * cell):
+                                    labels[z, y, x] |= ALONE
+
+
+@njit(nogil=True, cache=True)
+def _alone(cells, k, j, i, reach):
+    own = cells[k, j, i]
+    if own == 255:
+        return False
+    for z in range(max(k - reach, 0), min(k + reach + 1, cells.shape[0])):
+        for y in range(max(j - reach, 0), min(j + reach + 1, cells.shape[1])):
+            for x in range(max(i - reach, 0), min(i + reach + 1, cells.shape[2])):
+                if cells[z, y, x] != own:
+                    return False
+    return True
+
+
+@njit(nogil=True, cache=True)
 def _deposit(row, at, amplitude, sd):
     """Add a Gaussian of `sd` samples about the fractional sample `at`."""
     reach = int(4 * sd) + 1

@@ -1,7 +1,6 @@
 """B-mode pictures of tissue, traced scan line by scan line through a voxelised phantom."""
 
 import os
-import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from navkit.geometry import transform_points
-from navkit.phantoms import LIVER_LEVEL, Phantom, Tissue
+from navkit.phantoms import LIVER_LEVEL, Phantom
+from navkit.ultrasound._bricks import bricks_of, make_ready
 from navkit.ultrasound._plan import (
     GRAIN_VOXELS,
     RAYLEIGH_MEAN,
@@ -28,9 +28,6 @@ from navkit.ultrasound._settings import SPEED_M_S, SimulationSettings
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
 
-MOST_VOXELS = 40e6
-CACHED = 2
-
 
 @dataclass(frozen=True)
 class Envelope:
@@ -44,45 +41,6 @@ class Envelope:
 
     amplitude: Array32
     lines: ScanLines
-
-
-@dataclass(frozen=True)
-class _Volume:
-    """A phantom as the lines see it: labels and the smoothed logarithm of impedance on one grid."""
-
-    labels: NDArray[np.uint8]
-    impedance: Array32
-    tissues: tuple[Tissue, ...]
-    v_M_d: Array
-
-
-_volumes: dict[tuple[int, float, float], _Volume] = {}
-
-
-def _volume(phantom: Phantom, voxel_mm: float, slice_mm: float) -> _Volume:
-    """Kept for the last phantoms, as long as they live. `slice_mm`: how far the outermost layers lie."""
-    from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
-
-    from navkit.ultrasound._beams import ALONE
-
-    if len(phantom.parts) >= ALONE:
-        raise ValueError(f"{phantom.name} has {len(phantom.parts)} parts; expected at most {ALONE - 1}.")
-    key = (id(phantom), voxel_mm, slice_mm)
-    if key not in _volumes:
-        while len(_volumes) >= CACHED:
-            _volumes.pop(next(iter(_volumes)))
-        size = float(np.prod(phantom.high - phantom.low))
-        grid = phantom.voxels(max(voxel_mm, (size / MOST_VOXELS) ** (1 / 3)))
-        table = np.log([t.impedance_mrayl for t in grid.tissues]).astype(np.float32)
-        # smoothed, or every corner of a voxel would reflect
-        impedance = gaussian_filter(table[grid.labels], 0.8, mode="nearest", truncate=3.0)
-        around = 2 * (int(np.ceil(slice_mm / grid.spacing_mm.min())) + 3) + 1
-        alone = minimum_filter(grid.labels, around) == maximum_filter(grid.labels, around)
-        v_M_d = np.diag([*(1 / grid.spacing_mm), 1.0])
-        v_M_d[:3, 3] = -grid.origin_mm / grid.spacing_mm
-        _volumes[key] = _Volume(grid.labels + ALONE * alone.view(np.uint8), impedance, grid.tissues, v_M_d)
-        weakref.finalize(phantom, _volumes.pop, key, None)
-    return _volumes[key]
 
 
 @lru_cache(maxsize=2)
@@ -141,8 +99,9 @@ def simulate_envelope(
 
     s = settings or SimulationSettings.fast()
     plan = plan_frame(sector, s)
-    volume = _volume(phantom, s.voxel_mm, plan.slice_mm)
+    volume = bricks_of(phantom, s.voxel_mm, plan.slice_mm)
     d_M_t = np.asarray(d_M_p, dtype=float) @ np.linalg.inv(sector.t_M_p())
+    make_ready(volume, phantom, d_M_t[None], plan, threads)
     n_lines, n_samples = len(plan.start_t), len(plan.gain)
 
     v_M_t = volume.v_M_d @ d_M_t
@@ -175,6 +134,24 @@ def simulate_envelope(
            _wires_from_lines(phantom, d_M_t, plan), spread,
            comet, shaded, plan.gain, plan.noise, noise_at, plan.noise_level, plan.face, envelope)  # fmt: skip
     return Envelope(envelope, plan.lines)
+
+
+def prepare(
+    phantom: Phantom,
+    sector: ProbeSector,
+    d_M_p: ArrayLike,
+    *,
+    settings: SimulationSettings | None = None,
+    threads: int | None = None,
+) -> None:
+    """Make the part of the phantom that frames at poses (n, 4, 4) will read: quicker than frame by frame.
+
+    Nothing depends on it but the time that the first frames take.
+    """
+    s = settings or SimulationSettings.fast()
+    plan = plan_frame(sector, s)
+    poses = np.asarray(d_M_p, dtype=float) @ np.linalg.inv(sector.t_M_p())
+    make_ready(bricks_of(phantom, s.voxel_mm, plan.slice_mm), phantom, poses, plan, threads)
 
 
 def bmode_frame(envelope: Envelope, settings: SimulationSettings, threads: int | None) -> NDArray[np.uint8]:

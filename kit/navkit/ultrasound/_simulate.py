@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from navkit.geometry import inverse, transform_points
 from navkit.phantoms import Phantom
-from navkit.ultrasound._bmode import bmode_frame, simulate_envelope
+from navkit.ultrasound._bmode import bmode_frame, prepare, simulate_envelope
 from navkit.ultrasound._sector import ProbeSector
 from navkit.ultrasound._settings import SimulationSettings
 from navkit.ultrasound._sweep import Sweep
@@ -107,6 +107,8 @@ def simulate_sweep(
     poses = np.asarray(pr_M_t, dtype=float)
     d_M_pr = np.eye(4) if pr_M_d is None else inverse(pr_M_d)
     pr_M_p = poses @ sector.t_M_p()
+    if phantom.parts:
+        prepare(phantom, sector, d_M_pr @ pr_M_p, settings=settings, threads=threads)
     frames = np.stack(
         [
             simulate_frame(phantom, sector, d_M_pr @ m, rng=rng, settings=settings, threads=threads)
