@@ -74,6 +74,8 @@ def nwire_array(version: FCalVersion = "2.0") -> Array:
 def nwires(version: FCalVersion = "2.0") -> Phantom:
     """PLUS's fCal phantom in water: `nwire_array` as wires, landmarks "#1" to "#8" for a pointer.
 
+    The wires run between two plastic walls; their thickness and height are chosen.
+
     Raises
     ------
     ValueError
@@ -89,10 +91,16 @@ def nwires(version: FCalVersion = "2.0") -> Phantom:
     divots = {
         f"#{k}": (float(x), float(y), float(z)) for k, (x, y, z) in enumerate(_DIVOTS[version], start=1)
     }
+    low, high = ends.min(axis=0) - [10, 10, 10], ends.max(axis=0) + [10, 10, 30]
+    walls = [box((low[0], y, -5), (high[0], y + 4, high[2] - 20)) for y in (-4.0, WIRE_MM)]
     return Phantom(
         f"nwires_fcal_{version}",
-        low=ends.min(axis=0) - [10, 0, 10],
-        high=ends.max(axis=0) + [10, 0, 30],
+        parts=tuple(
+            Part(name, wall, TISSUES["plastic"])
+            for name, wall in zip(("near wall", "far wall"), walls, strict=True)
+        ),
+        low=low,
+        high=high,
         wires=wires,
         landmarks=divots,
     )
@@ -119,7 +127,8 @@ def water_tank(*, depth_mm: float = 60.0) -> Phantom:
             f"depth_mm is {depth_mm}; expected a number above 0, downwards from the water's surface."
         )
     thick = 12.0  # chosen
-    plate = box((-150, -100, -depth_mm - thick), (150, 100, -depth_mm))
+    # it goes on below the tank's box: no echo from underneath
+    plate = box((-150, -100, -depth_mm - 2 * thick), (150, 100, -depth_mm))
     return Phantom(
         "water_tank",
         parts=(Part("bottom", plate, TISSUES["plastic"]),),
@@ -184,12 +193,17 @@ def wire_target(
     at |= {f"axial {k}": (-8 - 2.0 * k, -pair_depth_mm - b) for k, b in enumerate(beyond)}
     middles = np.array([(x, 0.0, z) for x, z in at.values()])
     half = np.array([0.0, length_mm / 2, 0.0])
+    low = np.array([middles[:, 0].min() - 15, -length_mm / 2, middles[:, 2].min() - 15])
+    high = np.array([middles[:, 0].max() + 15, length_mm / 2, 0.0])
+    agar = TISSUES["agar"]
     return Phantom(
         "wire_target",
-        background=TISSUES["agar"],
-        low=np.array([middles[:, 0].min() - 15, -length_mm / 2, middles[:, 2].min() - 15]),
-        high=np.array([middles[:, 0].max() + 15, length_mm / 2, 0.0]),
+        parts=(Part("agar", box(low - 1, high + 1), agar),),
+        background=agar,
+        low=low,
+        high=high,
         wires=np.stack([middles - half, middles + half], axis=1),
+        wire_echo=3.0,  # 30 dB above the agar: a wire stands out, as it does in such an object
         landmarks={name: (float(x), 0.0, float(z)) for name, (x, z) in at.items()},
         measures={"row_step_mm": row_step_mm, "smallest_gap_mm": float(min(gaps_mm))},
         seed=seed,
