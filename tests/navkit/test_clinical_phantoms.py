@@ -11,7 +11,8 @@ from navkit.phantoms import Phantom, sphere, tube, union
 from navkit.phantoms._abdomen import kidney, liver
 from navkit.phantoms._airway import airway
 from navkit.phantoms._aorta import aorta
-from navkit.phantoms._neuro import brain_shift, neuro, undo_brain_shift
+from navkit.phantoms._brain import brain_shift, undo_brain_shift
+from navkit.phantoms._neuro import neuro
 from navkit.phantoms._orbit import orbit
 from navkit.phantoms._rays import random_points_in, ray_lengths, star_surface
 from navkit.phantoms._shapes import pipes

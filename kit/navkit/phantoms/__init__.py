@@ -9,8 +9,9 @@ clinical ones (`neuro`, `liver`, `kidney`, `aorta`, `airway`, `orbit`) give a ca
 from navkit.phantoms._abdomen import kidney, liver
 from navkit.phantoms._airway import AIRWAY_BOUNDS, airway
 from navkit.phantoms._aorta import AORTA_BOUNDS, aorta
+from navkit.phantoms._brain import brain_shift, undo_brain_shift
 from navkit.phantoms._calibration import nwire_array, nwires, water_tank, wire_target
-from navkit.phantoms._neuro import brain_shift, neuro, undo_brain_shift
+from navkit.phantoms._neuro import neuro
 from navkit.phantoms._orbit import orbit
 from navkit.phantoms._phantom import LIVER_LEVEL, LabelVolume, Part, Phantom
 from navkit.phantoms._pictures import Picture, ct_like, labels_like, mr_like

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from navkit.phantoms._phantom import Part, Phantom
+from navkit.phantoms._phantom import Part, Phantom, marks
 from navkit.phantoms._rays import random_points_in, ray_lengths, star_surface
 from navkit.phantoms._shapes import (
     Shape,
@@ -134,7 +134,7 @@ def liver(*, seed: int = 0) -> Phantom:
         Part("hepatic vein", hepatic.shape(), TISSUES["blood"]),
         *(Part(f"lesion {k + 1}", one[0], TISSUES[names[k % 2]]) for k, one in enumerate(lesions)),
     )
-    marks = {
+    places = {
         "portal bifurcation": portal.branches()[0][-1],
         "hepatic vein confluence": hepatic.branches()[0][-1],
         "caval end of the hepatic vein": caval_end,
@@ -148,16 +148,12 @@ def liver(*, seed: int = 0) -> Phantom:
         background=TISSUES["fat"],
         low=low,
         high=high,
-        landmarks=_plain(marks),
+        landmarks=marks(places),
         centrelines={f"{n} {k + 1}": b for n, t in trees.items() for k, b in enumerate(t.branches())}
         | {"vena cava": cava_line},
         measures=measures,
         seed=seed,
     )
-
-
-def _plain(marks: dict[str, Array]) -> dict[str, tuple[float, float, float]]:
-    return {name: (float(p[0]), float(p[1]), float(p[2])) for name, p in marks.items()}
 
 
 def _along(tree: VesselTree) -> Array:
@@ -286,7 +282,7 @@ def kidney(*, seed: int = 0) -> Phantom:
         Part("cyst", cyst, TISSUES["urine"]),
     )
     ends = ray_lengths(bean, np.zeros(3), np.array([(0.0, 0, 1), (0.0, 0, -1)]))
-    marks = {
+    places = {
         "upper pole": np.array([0, 0, ends[0] - 0.5]),
         "lower pole": np.array([0, 0, 0.5 - ends[1]]),
         "hilum": hilum,
@@ -300,7 +296,7 @@ def kidney(*, seed: int = 0) -> Phantom:
         background=TISSUES["air"],
         low=low,
         high=high,
-        landmarks=_plain(marks),
+        landmarks=marks(places),
         centrelines={"renal vein": vein_line, "renal artery": artery_line},
         measures={
             "kidney_length_mm": float(ends.sum()),

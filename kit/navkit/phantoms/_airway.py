@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from navkit.phantoms._phantom import Part, Phantom, drawn
+from navkit.phantoms._phantom import Part, Phantom, drawn, marks
 from navkit.phantoms._shapes import Shape, ellipsoid, gathered, sphere, thicker, tube, union, without
 from navkit.phantoms._tissues import TISSUES
 
@@ -133,7 +133,7 @@ def airway(*, seed: int = 0) -> Phantom:
         background=TISSUES["air"],
         low=np.array([-135.0, -95.0, -135.0]),
         high=np.array([140.0, 105.0, float(trachea.start[2]) - 5]),
-        landmarks={name: (float(p[0]), float(p[1]), float(p[2])) for name, p in points.items()},
+        landmarks=marks(points),
         centrelines={b.name: np.linspace(b.start, b.end, int(np.ceil(b.length)) + 1) for b in branches},
         measures={
             "trachea_diameter_mm": 2 * trachea.radius,

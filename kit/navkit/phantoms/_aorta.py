@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from navkit.phantoms._phantom import Part, Phantom, drawn
+from navkit.phantoms._phantom import Part, Phantom, drawn, marks
 from navkit.phantoms._shapes import (
     Shape,
     blended,
@@ -67,7 +67,7 @@ def aorta(*, seed: int = 0) -> Phantom:
     -------
     Phantom
         Centrelines of the lumen: "aorta" down to the bifurcation, "left iliac", "right iliac", "left
-        renal", "right renal", each from the aorta's axis outwards. Measures:
+        renal", "right renal", each from the aorta's axis outwards, and "vena cava" upwards. Measures:
 
         - `sac_diameter_mm`: outer, perpendicular to the centreline; `axial_diameter_mm`: the longest
           one that a slice across z shows through the middle of the sac
@@ -115,7 +115,8 @@ def aorta(*, seed: int = 0) -> Phantom:
     path = rounded(np.array([[*at, radius] for at, radius in corners], dtype=float), cut)
 
     half, back_tilt = np.radians(size["bifurcation_deg"]) / 2, np.radians(15)
-    lines = {"aorta": path[:, :3]}
+    cava = np.array([(-43.0, 2, -200), (-44, 3, 90)])
+    lines = {"aorta": path[:, :3], "vena cava": cava}
     # in stretches, so that points far from one are asked no more about it
     pipes = [tube(path[k : k + 6, :3], path[k : k + 6, 3]) for k in range(0, len(path) - 1, 5)]
     renal_z = {"left": size["renal_step_mm"], "right": 0.0}
@@ -145,7 +146,7 @@ def aorta(*, seed: int = 0) -> Phantom:
         "aorta",
         parts=(
             *_body(),
-            Part("vena cava", tube([(-43, 2, -200), (-44, 3, 90)], 10.0), TISSUES["blood"]),
+            Part("vena cava", tube(cava, 10.0), TISSUES["blood"]),
             Part("artery wall", blended(thicker(lumen, WALL_MM), sac, FILLET_MM), TISSUES["vessel wall"]),
             Part("thrombus", thicker(sac, -WALL_MM), TISSUES["thrombus"]),
             Part("lumen", lumen, contrast),
@@ -153,15 +154,7 @@ def aorta(*, seed: int = 0) -> Phantom:
         background=TISSUES["air"],
         low=np.array([-75.0, -72.0, -165.0]),
         high=np.array([80.0, 118.0, 65.0]),
-        landmarks={
-            name: (float(p[0]), float(p[1]), float(p[2]))
-            for name, p in {
-                **ostia,
-                "neck end": neck_end,
-                "sac": (top + bottom) / 2,
-                "bifurcation": fork,
-            }.items()
-        },
+        landmarks=marks({**ostia, "neck end": neck_end, "sac": (top + bottom) / 2, "bifurcation": fork}),
         centrelines=lines,
         measures={
             "sac_diameter_mm": size["sac_diameter_mm"],

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from navkit.phantoms._phantom import Part, Phantom
+from navkit.phantoms._phantom import Part, Phantom, marks
 from navkit.phantoms._rays import ray_lengths, star_surface
 from navkit.phantoms._shapes import (
     Shape,
@@ -115,7 +115,7 @@ def orbit(*, seed: int = 0) -> Phantom:
         Part("optic nerve", nerve, tissue["optic nerve"]),
     )
     at = pole + BEHIND_MM * way
-    marks = {
+    places = {
         "middle of the globe": np.zeros(3),
         "back pole": pole,
         "lens": np.array([0, 4.2 - radius, 0]),
@@ -129,7 +129,7 @@ def orbit(*, seed: int = 0) -> Phantom:
         background=replace(tissue["water"], name="gel"),
         low=low,
         high=high,
-        landmarks={name: (float(p[0]), float(p[1]), float(p[2])) for name, p in marks.items()},
+        landmarks=marks(places),
         centrelines={"optic nerve": line[1:]},
         measures={
             "sheath_diameter_3mm_mm": sheath_mm,

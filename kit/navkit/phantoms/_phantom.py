@@ -208,3 +208,8 @@ def drawn(bounds: Mapping[str, tuple[float, float]], seed: int) -> dict[str, flo
     """
     share = np.random.default_rng(seed).uniform(-1, 1, len(bounds)) * (seed != 0)
     return {key: float(mid + s * half) for (key, (mid, half)), s in zip(bounds.items(), share, strict=True)}
+
+
+def marks(points: Mapping[str, ArrayLike]) -> dict[str, tuple[float, float, float]]:
+    """Landmarks as a `Phantom` holds them: plain numbers."""
+    return {name: tuple(np.asarray(p, dtype=float).tolist()) for name, p in points.items()}
