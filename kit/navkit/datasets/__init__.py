@@ -4,15 +4,30 @@ The registry (``datasets/registry.toml``) says for each name how it is made, wha
 under which licence. Nothing is downloaded unless you call `fetch`.
 """
 
+from navkit.datasets._patients import BOUNDS
 from navkit.datasets._registry import (
-    DatasetError,
+    DatasetInfo,
     case_rng,
     fetch,
+    info,
     load,
     make,
     names,
     recording,
     verify,
 )
+from navkit.datasets._store import DatasetError
 
-__all__ = ["DatasetError", "case_rng", "fetch", "load", "make", "names", "recording", "verify"]
+__all__ = [
+    "BOUNDS",
+    "DatasetError",
+    "DatasetInfo",
+    "case_rng",
+    "fetch",
+    "info",
+    "load",
+    "make",
+    "names",
+    "recording",
+    "verify",
+]
