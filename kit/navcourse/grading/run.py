@@ -123,7 +123,7 @@ def autograde(course: Course, assignment: str, *, students: Sequence[str] | None
         warnings.warn(NO_SANDBOX, stacklevel=2)
     who = list(students) if students is not None else submitted_students(course, assignment)
     if who:
-        _warm_caches(course)
+        _warm_caches(course, assignment)
     failed: dict[str, str] = {}
     with session(course) as api:
         for done, student in enumerate(who):
@@ -295,7 +295,7 @@ def _zip_damage(path: Path) -> str:
     return f"the zip file is damaged at '{bad}'" if bad else ""
 
 
-def _warm_caches(course: Course) -> None:
+def _warm_caches(course: Course, assignment: str) -> None:
     """What every kernel needs and may not make, or not each anew: fonts, compiled functions, data sets."""
     fonts = course.root / "cache" / "matplotlib"
     if not any(fonts.glob("fontlist*.json")):
@@ -304,16 +304,18 @@ def _warm_caches(course: Course) -> None:
         command = [sys.executable, "-c", "import matplotlib.font_manager"]
         subprocess.run(command, env=environment, capture_output=True, check=False)
     copy_compiled(course.root / "cache" / "numba")
-    _make_data_sets()
+    released = (course.root / "release" / assignment).glob("*.ipynb")
+    _make_data_sets("".join(path.read_text(encoding="utf-8") for path in released))
 
 
-def _make_data_sets() -> None:
+def _make_data_sets(notebooks: str) -> None:
     # The folder of the data sets is read-only inside the sandbox: what is made on demand is made here.
     from navkit import datasets
 
     try:
         for name in datasets.names():
-            with contextlib.suppress(datasets.DatasetError):  # a recording of others: not made, fetched
-                datasets.make(name)
+            if name in notebooks:
+                with contextlib.suppress(datasets.DatasetError):  # a recording of others: not made, fetched
+                    datasets.make(name)
     except datasets.DatasetError as error:
         logging.getLogger("traitlets").info("no data sets were made: %s", error)

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from navkit.geometry import check_points, check_poses, inverse, pose_from
 from navkit.phantoms import Phantom
 from navkit.tracking import PoseStream, resample
+from navkit.ultrasound._bmode import prepare
 from navkit.ultrasound._sector import ProbeSector
 from navkit.ultrasound._settings import SimulationSettings
 from navkit.ultrasound._simulate import simulate_frame
@@ -144,6 +145,8 @@ def scan(
 
     exposed = trajectory if frame_rate_hz is None else resample(trajectory, frame_rate_hz, max_gap_s=np.inf)
     pr_M_p = exposed.pose @ sector.t_M_p()
+    if phantom.parts:
+        prepare(phantom, sector, d_M_pr @ pr_M_p, settings=settings, threads=threads)
     frames = np.empty((len(exposed), *sector.shape), dtype=np.uint8)
     for k, d_M_p in enumerate(d_M_pr @ pr_M_p):
         frames[k] = simulate_frame(phantom, sector, d_M_p, rng=rng, settings=settings, threads=threads)
