@@ -4,6 +4,7 @@ A phantom lives in its own space ``d`` (mm): parts of a tissue, each a signed di
 thin wires, landmarks, fiducials, centrelines and the numbers that a learner is asked to measure. Build
 shapes with `sphere`, `ellipsoid`, `tube` and the like, combine them with `union`, `without`, `blended`. The
 clinical ones (`neuro`, `liver`, `kidney`, `aorta`, `airway`, `orbit`) give a case of its own for every seed.
+`surface_mesh` gives triangles, `ct_like` and `mr_like` give pictures.
 """
 
 from navkit.phantoms._abdomen import kidney, liver
@@ -11,6 +12,7 @@ from navkit.phantoms._airway import AIRWAY_BOUNDS, airway
 from navkit.phantoms._aorta import AORTA_BOUNDS, aorta
 from navkit.phantoms._brain import brain_shift, undo_brain_shift
 from navkit.phantoms._calibration import nwire_array, nwires, water_tank, wire_target
+from navkit.phantoms._mesh import surface_mesh
 from navkit.phantoms._neuro import neuro
 from navkit.phantoms._orbit import orbit
 from navkit.phantoms._phantom import LIVER_LEVEL, LabelVolume, Part, Phantom
@@ -69,6 +71,7 @@ __all__ = [
     "orbit",
     "rippled",
     "sphere",
+    "surface_mesh",
     "thicker",
     "tube",
     "undo_brain_shift",
