@@ -353,10 +353,10 @@ def test_wires_drawn_into_a_volume_are_measured(rng):
     k, j, i = np.indices(grid.shape)
     points = np.stack([i, j, k], axis=-1) * spacing - cross_d
     values = np.full(grid.shape, 5.0, dtype=np.float32)
-    for direction, shift in ((u, -0.2), (v, 0.2)):
+    for direction, shift, sd in ((u, -0.2, 0.3), (v, 0.2, 0.45)):
         offset = points - shift * apart
         miss = np.linalg.norm(offset - (offset @ direction)[..., None] * direction, axis=-1)
-        values = np.maximum(values, (255 * np.exp(-(miss**2) / 0.18)).astype(np.float32))
+        values = np.maximum(values, (250 * np.exp(-0.5 * (miss / sd) ** 2)).astype(np.float32))
     values[:, 3, :] = 255  # the probe's own face, brighter and larger than the wires
     from navkit.reconstruction import Volume
 
@@ -368,6 +368,8 @@ def test_wires_drawn_into_a_volume_are_measured(rng):
     assert np.linalg.norm(found.cross_pr - transform_points(pr_M_d, cross_d)) < 0.1
     for direction in (u, v):
         assert np.abs(found.direction_pr @ pr_M_d[:3, :3] @ direction).max() > 0.9999
+    wide = [0.45, 0.3] if abs(found.direction_pr[0] @ pr_M_d[:3, :3] @ v) > 0.99 else [0.3, 0.45]
+    assert found.thickness_mm == pytest.approx(2.355 * np.array(wide), rel=0.04)
 
 
 def test_a_dark_volume_has_no_wires_and_says_so(rng):

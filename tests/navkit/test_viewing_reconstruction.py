@@ -118,7 +118,7 @@ def test_the_angle_on_paper_is_the_angle_in_space():
     u = np.array([2.0, -1.0, 0.5]) / np.linalg.norm([2.0, -1.0, 0.5])
     v = np.array([0.3, 1.0, 1.4]) / np.linalg.norm([0.3, 1.0, 1.4])
     cross_pr = np.array([8.0, -3.0, 5.0])
-    cross = WireCross(73.0, 0.1, cross_pr, np.stack([u, v]), (0.5, 0.6), (10, 10))
+    cross = WireCross(73.0, 0.1, cross_pr, np.stack([u, v]), (0.5, 0.6), (10, 10), (1.2, 1.3))
     pose = np.eye(4)
     pose[:3, 3] = [1.0, -9.0, -1.0]
     values = np.full((9, 10, 11), 200.0, dtype=np.float32)

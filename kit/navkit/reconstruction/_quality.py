@@ -10,6 +10,9 @@ from navkit.reconstruction._grid import Volume
 
 Array = NDArray[np.float64]
 
+WIDEST_MM = 3.0
+"""As far from a wire as its thickness is looked for."""
+
 
 @dataclass(frozen=True)
 class WireCross:
@@ -23,6 +26,8 @@ class WireCross:
     direction_pr : (2, 3) unit vectors
     rms_mm : (2,) RMS distance of each wire's bright voxels from its line
     voxels : (2,) how many bright voxels each line explains
+    thickness_mm : (2,) full width at half maximum of the mean grey value over the distance from the line;
+        NaN where it does not fall to half within 3 mm
     """
 
     angle_deg: float
@@ -31,6 +36,7 @@ class WireCross:
     direction_pr: Array
     rms_mm: tuple[float, float]
     voxels: tuple[int, int]
+    thickness_mm: tuple[float, float]
 
 
 def measure_wire_cross(
@@ -101,7 +107,39 @@ def measure_wire_cross(
         direction_pr=np.stack([u, v]),
         rms_mm=(rms[0], rms[1]),
         voxels=(int(kept[0].sum()), int(kept[1].sum())),
+        thickness_mm=(
+            _thickness(volume, near, within_mm, (a, u), (b, v)),
+            _thickness(volume, near, within_mm, (b, v), (a, u)),
+        ),
     )
+
+
+def _thickness(
+    volume: Volume, near: Array, within_mm: float, line: tuple[Array, Array], other: tuple[Array, Array]
+) -> float:
+    """Full width at half maximum of one wire, away from the other one, mm."""
+    k, j, i = np.nonzero(volume.weight > 0)
+    points = transform_points(volume.grid.pr_M_voxel(), np.stack([i, j, k], axis=-1).astype(float))
+    far = _distance(points, *line)
+    use = (far < WIDEST_MM) & (np.linalg.norm(points - near, axis=1) <= within_mm)
+    use &= _distance(points, *other) > WIDEST_MM
+    step = max(volume.grid.spacing_mm) / 2
+    ring = (far[use] / step).astype(int)
+    count = np.bincount(ring)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        profile = np.bincount(ring, volume.values[k, j, i][use]) / count
+        radius = np.bincount(ring, far[use]) / count
+    radius, profile = radius[count > 0], profile[count > 0]
+    dark = float(np.median(profile[radius > WIDEST_MM / 2]))
+    # on the line itself, by the parabola through the two innermost rings
+    peak = profile[0] + (profile[0] - profile[1]) * radius[0] ** 2 / (radius[1] ** 2 - radius[0] ** 2)
+    half = (min(float(peak), 255.0) + dark) / 2
+    below = np.flatnonzero(profile < half)
+    if not len(below) or below[0] == 0:
+        return float("nan")
+    n = below[0]
+    share = (profile[n - 1] - half) / (profile[n - 1] - profile[n])
+    return float(2 * (radius[n - 1] + share * (radius[n] - radius[n - 1])))
 
 
 def _distance(points: Array, origin: Array, direction: Array) -> Array:
