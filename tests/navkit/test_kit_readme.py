@@ -19,7 +19,7 @@ from navkit.calibration import (
     validate_probe,
 )
 from navkit.files import read_plus_config, read_sequence, read_tracking
-from navkit.geometry import inverse, orthonormalised, pose_error
+from navkit.geometry import inverse, orthonormalised, pose_error, transform_points
 from navkit.registration import fit_rigid
 from navkit.tracking import find_dwells, repeated, without_repeats
 
@@ -162,15 +162,27 @@ def test_repeats(root, navkit_data):
     assert_told(root, "`repeated`, `without_repeats`", f"{again.sum()} of {len(again)}", f"{rate:.1f} Hz")
 
 
+def readme_code(root, word):
+    """The one block of Python in the README that has this word."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, flags=re.S) if word in block)
+    return code
+
+
+def test_a_patient_as_in_the_readme(root):
+    names: dict[str, object] = {}
+    exec(compile(readme_code(root, "neuro_case"), "README.md", "exec"), names)
+    assert 4.5 < names["truth"]["tumour_volume_ml"] < 12.5
+    volume, where = names["volume"], names["case"]["landmark_names"].tolist().index("tumour")
+    target_pr = transform_points(names["case"]["pr_M_r_true"], names["case"]["landmarks_r"][where])
+    x, y, z = np.rint(volume.grid.voxels(target_pr)).astype(int)
+    tumour = volume.values[z - 6 : z + 7, y - 6 : y + 7, x - 6 : x + 7]
+    assert np.nanmean(tumour) > np.nanmean(volume.values) + 20  # a glioma is bright
+
+
 def test_the_calibration_in_the_readme_runs_on_a_recording(root, navkit_data):
     folder = navkit_data / "plus" / "fcal20"
-    (code,) = (
-        block
-        for block in re.findall(
-            r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), flags=re.S
-        )
-        if "detect_wires" in block
-    )
+    code = readme_code(root, "detect_wires")
     code = code.replace(
         "PlusDeviceSet.xml", str(folder / "PlusDeviceSet_fCal_Sim_SpatialCalibration_2.0.xml")
     ).replace("Calibration.igs.mha", str(folder / "fCal_Test_Validation_3NWires_fCal2.0.igs.mha"))
