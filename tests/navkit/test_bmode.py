@@ -1,7 +1,12 @@
 """Simulated B-mode against the physics: speckle, interfaces, shadows, distances, in known scenes."""
 
+import hashlib
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +23,9 @@ from navkit.ultrasound import (
     simulate_frame,
     simulate_sweep,
 )
+from navkit.ultrasound._bmode import prepare
+from navkit.ultrasound._bricks import bricks_of
+from navkit.ultrasound._plan import plan_frame
 
 LINEAR = ProbeSector("linear", 36.0, (0.5, 44.0), (90.5, 4.0), (0.21, 0.12), (0, 180, 0, 380), (384, 182))
 CURVED = ProbeSector("sector", 1.1, (15.0, 62.0), (149.0, -60.0), (0.23, 0.2), (0, 299, 0, 259), (260, 300))
@@ -179,7 +187,7 @@ def test_the_speckle_does_not_repeat():
 # ---- interfaces ------------------------------------------------------------------------------------------
 
 
-def echo_of_interface(above: str, below: str, *, tilt: float = 0.0) -> float:
+def echo_of_interface(above: str, below: str, *, tilt: float = 0.0, **changed: float) -> float:
     """Amplitude of the echo of one plane at 20.3 mm, weakened by nothing above it."""
     quiet = replace(TISSUES[above], echo_db=-np.inf, attenuation_db_cm_mhz=0.0, specular=0.2)
     deep = replace(TISSUES[below], echo_db=-np.inf, specular=0.2)
@@ -187,7 +195,7 @@ def echo_of_interface(above: str, below: str, *, tilt: float = 0.0) -> float:
     phantom = Phantom(
         "plane", (Part("deep", plane, deep),), quiet, np.array([-5, -25, -5.0]), np.array([5, 25, 45.0])
     )
-    settings = replace(FINE, tgc_db_cm_mhz=0.0, gain_db=0.0, specular_db=0.0)
+    settings = replace(FINE, **{"tgc_db_cm_mhz": 0.0, "gain_db": 0.0, "specular_db": 0.0, **changed})
     m = looking_down(LINEAR, at=(0, 20.3 * np.sin(tilt), 20.3 * (1 - np.cos(tilt))), tilt=(tilt, 0, 0))
     e = envelope_of(phantom, settings=settings, m=m)
     middle = len(e) // 2
@@ -294,6 +302,209 @@ def test_a_wire_is_where_it_is_and_may_have_a_tail():
     assert tailed[line, third - 2 : third + 3].max() == pytest.approx(0.36, abs=0.03)
 
 
+# ---- texture ---------------------------------------------------------------------------------------------
+
+
+@cache
+def textured(seed: int = 5) -> Phantom:
+    flesh = replace(TISSUES["agar"], texture_db=4.0, texture_mm=(9.0, 2.0, 4.0))
+    plain = block(("agar", box([-99, 10, -99], [99, 99, 99])), seed=seed)
+    return replace(plain, background=flesh, parts=(*plain.parts[:1], *plain.parts[1:]))
+
+
+def texture_of(phantom: Phantom, voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """The level (z, y, x) of texture in dB on all voxels, and the voxels' labels."""
+    settings = replace(FAST, voxel_mm=voxel_mm)
+    plan = plan_frame(LINEAR, settings)
+    x, y = np.meshgrid(np.arange(-30, 31, 3.0), [-14.0, 14.0], indexing="ij")
+    at = np.stack([x, y, 0 * x], axis=-1).reshape(-1, 3)
+    prepare(phantom, LINEAR, np.stack([looking_down(LINEAR, at=p) for p in at]), settings=settings)
+    bricks = bricks_of(phantom, voxel_mm, plan.slice_mm)
+    n = np.floor(np.array([44.0, 50, 60]) / voxel_mm).astype(int)  # z, y, x that all frames reach
+    z = int(5 / voxel_mm) + 1
+    inner = (slice(z, n[0]), slice(0, n[1]), slice(0, n[2]))
+    return bricks.texture[inner] * 0.1, bricks.labels[inner] & 127
+
+
+def test_a_texture_has_its_tissues_strength_and_grain():
+    level, label = texture_of(textured(), 0.4)
+    flesh = label == 0
+    assert 0.6 < flesh.mean() < 0.8
+    assert not level[~flesh].any(), "agar has none"
+    assert level[flesh].std() == pytest.approx(4.0, rel=0.06)
+    assert (10 ** (level[flesh] / 10)).mean() == pytest.approx(1.0, abs=0.15), "of power the mean is kept"
+    solid = level[:, : int(30 / 0.4)]
+    for axis, size in ((2, 9.0), (1, 2.0), (0, 4.0)):
+        assert half_width(autocovariance(solid, axis, 40), 0.4) == pytest.approx(size, rel=0.15), axis
+
+
+def test_a_texture_belongs_to_the_phantom_and_not_to_the_grid():
+    fine, _ = texture_of(textured(), 0.4)
+    fine = fine[1::2, ::2, ::2][:, :30]  # 5.2 mm is the first coarse plane that is read
+    coarse, _ = texture_of(textured(), 0.8)
+    z = round((0.4 * (int(5 / 0.4) + 2) - 0.8 * (int(5 / 0.8) + 1)) / 0.8)
+    n = min(len(fine), len(coarse) - z)
+    same = coarse[z : z + n, : fine.shape[1], : fine.shape[2]]
+    assert np.array_equal(fine[:n, :, : same.shape[2]], same)
+    assert same.std() > 3
+    other, _ = texture_of(textured(6), 0.8)
+    assert abs(np.corrcoef(other.ravel(), coarse.ravel())[0, 1]) < 0.1
+
+
+def test_a_picture_shows_the_texture_beside_even_tissue():
+    """Of levels averaged over many speckles: as the texture where there is one, and no more where not."""
+    settings = replace(FAST, focus_zone_mm=1e9, elevation_mm=0.2)
+    e = envelope_of(textured(), settings=settings)
+    even = envelope_of(agar(), settings=settings)
+    lines = scan_lines(LINEAR, settings)
+    textured_lines = lines.points_t()[:, 0, 1] < 8  # y of the phantom: looking down, d_M_t turns nothing
+    assert 0.6 < textured_lines.mean() < 0.9
+    assert np.array_equal(e[~textured_lines][:1], even[~textured_lines][:1])
+    ratio = 20 * np.log10(np.maximum(e[textured_lines, 20:], 1e-9) / even[textured_lines, 20:])
+    assert np.median(np.abs(ratio)) > 1.5
+    d = lines.points_t()[textured_lines, 20:] - [0, 0, LINEAR.depth_mm[0]]
+    bricks = bricks_of(textured(), settings.voxel_mm, plan_frame(LINEAR, settings).slice_mm)
+    i = np.rint(transform_points(bricks.v_M_d, d)).astype(int)
+    truth = bricks.texture[i[..., 2], i[..., 1], i[..., 0]] * 0.1
+    assert np.corrcoef(ratio.ravel(), truth.ravel())[0, 1] > 0.8
+
+
+# ---- every switch does what it says ------------------------------------------------------------------------
+
+
+def mean_level(depth: tuple[float, float], phantom: Phantom | None = None, **changed: float) -> float:
+    """Mean power, dB, of agar in a band of depths."""
+    settings = replace(FAST, **changed)
+    e = envelope_of(phantom or agar(), settings=settings)
+    return 10 * np.log10((e[:, slice(*along(depth, settings=settings))] ** 2).mean())
+
+
+def test_gain_is_added():
+    assert mean_level((15, 25), gain_db=1.5) - mean_level((15, 25), gain_db=-8.0) == pytest.approx(9.5)
+
+
+@pytest.mark.parametrize(("frequency", "tgc"), [(5.0, 0.0), (2.5, 0.0), (5.0, 0.8), (2.5, 0.8)])
+def test_frequency_and_tgc_make_the_slope_over_depth(frequency, tgc):
+    """There and back over 20 mm: 2 x 2 cm x MHz x (TGC - 0.5 dB), beside the same tissue without."""
+    change = {"frequency_mhz": frequency, "tgc_db_cm_mhz": tgc}
+    steep = mean_level((30, 32), **change) - mean_level((10, 12), **change)
+    level = mean_level((30, 32)) - mean_level((10, 12))
+    assert steep - level == pytest.approx(4 * frequency * (tgc - 0.5), abs=0.3)
+
+
+def test_the_beam_is_narrowest_at_the_focus():
+    lines = scan_lines(LINEAR, replace(FINE, focus_mm=18.0, focus_zone_mm=15.0))
+    for width, least in ((lines.lateral_mm, FINE.lateral_mm), (lines.elevation_mm, FINE.elevation_mm)):
+        assert lines.depth_mm[width.argmin()] == pytest.approx(18.0, abs=0.1)
+        assert width.min() == pytest.approx(least, rel=1e-3)
+        assert np.interp(33.0, lines.depth_mm, width) == pytest.approx(np.sqrt(2) * least, rel=1e-3)
+
+
+def test_interfaces_are_as_bright_as_specular_db_says():
+    usual, bright = (echo_of_interface("liver", "fat", specular_db=level) for level in (0.0, 13.0))
+    assert db(bright / usual) == pytest.approx(13.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("rough", "mirror"), [(2.0, 16.0), (6.0, 16.0), (2.0, 40.0)])
+def test_rough_and_mirror_power_darken_an_oblique_interface(rough, mirror):
+    powers = {"rough_power": rough, "mirror_power": mirror}
+    flat = echo_of_interface("liver", "fat", tilt=0.4, rough_power=0.0, mirror_power=0.0)
+    oblique = echo_of_interface("liver", "fat", tilt=0.4, **powers)
+    cos = np.cos(0.4)
+    assert oblique / flat == pytest.approx(0.2 * cos**mirror + 0.8 * cos**rough, rel=0.01)
+
+
+def test_clutter_fades_over_clutter_mm_and_the_face_over_ring_down_mm():
+    water, m = block(background="water"), looking_down(LINEAR)
+    for name, other in (("clutter_mm", {"clutter_db": -20.0}), ("ring_down_mm", {})):
+        settings = replace(FINE, **{name: 2.5}, **other)
+        rng = np.random.default_rng(0)
+        e = simulate_envelope(water, LINEAR, m, rng=rng, settings=settings).amplitude.mean(axis=0)
+        near, far = (e[slice(*along(d))].mean() for d in ((3, 4), (8, 9)))
+        assert near / far == pytest.approx(np.exp(5 / 2.5), rel=0.12), name
+
+
+@pytest.mark.parametrize("edge", [0.4, 1.6])
+def test_a_shadows_edge_is_as_wide_as_it_says(edge):
+    """Dark to bright as a Gaussian's integral: 10 to 90 % in 2.56 standard deviations."""
+    settings = replace(FINE, shadow_edge_mm=edge)
+    scene = block(("bone", box([-40, -60, 10], [40, 0, 12])))
+    shadow = envelope_of(scene, settings=settings)[:, slice(*along((16, 40)))]
+    share = (shadow**2).mean(axis=1) / (
+        envelope_of(agar(), settings=settings)[:, slice(*along((16, 40)))] ** 2
+    ).mean()
+    across = scan_lines(LINEAR, settings).across  # to the right is -y
+    step = np.sqrt(share)
+    a, b = (np.interp(x, np.maximum.accumulate(step[::-1]), across[::-1]) for x in (0.16, 0.84))
+    assert abs(a - b) / 2 == pytest.approx(edge, abs=0.35)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.25, 0.5])
+def test_a_wire_that_is_not_square_to_the_beam_is_darker(angle):
+    way = 20 * np.array([np.cos(angle), 0, np.sin(angle)])
+    phantom = replace(block(background="water"), wires=np.array([[0, 2.0, 21.0]]) + np.array([[-way, way]]))
+    still = {"gain_db": 0.0, "tgc_db_cm_mhz": 0.0}
+    usual, blind = (
+        envelope_of(phantom, settings=replace(FINE, **still, wire_power=p)).max() for p in (8.0, 0.0)
+    )
+    assert usual / blind == pytest.approx(np.cos(angle) ** 8, rel=1e-5)
+
+
+def test_the_dynamic_range_is_what_255_grey_levels_span(rng):
+    """A pixel of half the range is 128, whatever the range."""
+    m = looking_down(LINEAR)
+    for span in (40.0, 70.0):
+        settings = replace(FAST, dynamic_range_db=span)
+        frame = simulate_frame(agar(), LINEAR, m, rng=rng, settings=settings)
+        e = envelope_of(agar(), settings=settings)
+        level = np.clip(1 + 20 * np.log10(np.maximum(e[:, 10:], 1e-9)) / span, 0, 1).mean()
+        assert frame[30:370, 20:160].mean() / 255 == pytest.approx(level, abs=0.01)
+
+
+@pytest.mark.parametrize(("true", "assumed"), [(1450.0, 1540.0), (1540.0, 1480.0)])
+def test_depths_are_stretched_by_assumed_over_true(true, assumed):
+    phantom = replace(block(background="water"), wires=np.array([[[-20.0, 0, 20], [20.0, 0, 20]]]))
+    settings = replace(FINE, true_speed_m_s=true, assumed_speed_m_s=assumed, tgc_db_cm_mhz=0.0)
+    e = envelope_of(phantom, settings=settings)
+    peak = scan_lines(LINEAR, settings).depth_mm[e[len(e) // 2].argmax()]
+    assert peak == pytest.approx(20.0 * assumed / true, abs=0.05)
+
+
+def test_sampling_follows_the_resolution_up_to_its_limits():
+    lines = scan_lines(LINEAR, replace(FINE, lateral_mm=1.2, axial_mm=0.3, samples_per_sd=2.0))
+    assert np.diff(lines.across)[0] == pytest.approx(1.2 / 2, rel=0.02)
+    assert np.diff(lines.depth_mm)[0] == pytest.approx(0.3 / 2, rel=0.02)
+    few = scan_lines(LINEAR, replace(FINE, max_lines=20, max_samples=90))
+    assert (len(few.across), len(few.depth_mm)) == (20, 90)
+    assert few.axial_mm == pytest.approx(43.5 / 89)
+    assert few.lateral_mm.min() == pytest.approx(36.0 / 19)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_few_layers_still_give_speckle_of_the_right_level(layers):
+    level = mean_level((12, 40), max_slices=layers)
+    assert level == pytest.approx(mean_level((12, 40)), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"frequency_mhz": 5e6}, r"frequency_mhz is 5e\+06; expected 0.5 to 100. Is it in another unit\?"),
+        ({"true_speed_m_s": 1.54}, "true_speed_m_s is 1.54; expected 300 to 7000"),
+        ({"axial_mm": 0.0}, "axial_mm is 0; expected 0.005 to 10"),
+        ({"gain_db": np.nan}, "gain_db is nan; expected -200 to 200"),
+        ({"reverberation_db": 3.0}, "reverberation_db is 3; expected -inf to -0.1"),
+        ({"max_slices": 0}, "max_slices is 0; expected 1 to 64"),
+        ({"max_lines": 20.5}, "max_lines is 20.5; expected a whole number"),
+    ],
+)
+def test_impossible_settings_are_one_sentence(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        SimulationSettings(**wrong)
+    with pytest.raises(ValueError, match="another unit"):
+        SimulationSettings.fast(frequency_mhz=5e6)
+
+
 # ---- sizes -----------------------------------------------------------------------------------------------
 
 
@@ -379,7 +590,11 @@ def test_a_frame_is_a_pure_function_whatever_the_threads():
 def test_a_sweep_of_tissue_is_its_frames(rng):
     scene = block(("bile", sphere([0, 0, 19.2], 7.2)))
     pr_M_t = np.stack([pose_from(np.eye(3), [0.4 * k, 0, 0]) for k in range(3)])
-    sweep = simulate_sweep(scene, LINEAR, pr_M_t, [0, 1, 2], rng=rng)
+    told = []
+    sweep = simulate_sweep(
+        scene, LINEAR, pr_M_t, [0, 1, 2], rng=rng, progress=lambda done, of: told.append((done, of))
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
     assert sweep.frames.shape == (3, *LINEAR.shape)
     a, b = sweep.frames[:2].astype(float)
     assert 0.5 < np.corrcoef(a[LINEAR.mask()], b[LINEAR.mask()])[0, 1] < 0.99
@@ -390,3 +605,30 @@ def test_more_tissues_than_labels_is_one_sentence(rng):
     crowd = Phantom("crowd", (part,) * 128, TISSUES["agar"])
     with pytest.raises(ValueError, match="expected at most 127"):
         simulate_frame(crowd, LINEAR, np.eye(4), rng=rng)
+
+
+def a_frames_hash() -> str:
+    scene = block(("bile", sphere([0, 0, 19.2], 7.2)), ("liver", box([-30, 5, 20], [30, 20, 40])))
+    scene = replace(scene, wires=np.array([[[-20.0, -9, 24], [20.0, -8, 27]]]))
+    m = looking_down(CURVED, at=(1.3, 0.7, 1.1), tilt=(0.1, 0.2, 0.4))
+    frame = simulate_frame(scene, CURVED, m, rng=np.random.default_rng(3), threads=1)
+    return hashlib.sha256(frame.tobytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_a_frame_has_the_same_bytes_on_another_processor(tmp_path):
+    """Compiled for the plainest processor of its kind, and with BLAS and libm without their newest."""
+    plain = {
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "OPENBLAS_CORETYPE": "Prescott",
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA",
+    }
+    code = "from test_bmode import a_frames_hash; print(a_frames_hash())"
+    here = Path(__file__).parent
+    there = subprocess.run(
+        [sys.executable, "-c", code], cwd=here, env={**os.environ, **plain}, capture_output=True, text=True
+    )
+    assert there.stdout.strip() == a_frames_hash(), there.stderr
+    assert any(tmp_path.rglob("*.nbc")), "it was compiled anew"

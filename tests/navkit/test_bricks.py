@@ -7,8 +7,8 @@ from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 from navkit.geometry import pose_from
 from navkit.phantoms import TISSUES, Part, Phantom, ellipsoid, thicker, tube
 from navkit.ultrasound import ProbeSector, SimulationSettings, simulate_frame
-from navkit.ultrasound._beams import ALONE
 from navkit.ultrasound._bmode import prepare
+from navkit.ultrasound._brick_kernels import ALONE
 from navkit.ultrasound._bricks import _made, bricks_of
 
 SECTOR = ProbeSector("sector", 1.0, (8.0, 50.0), (70.0, 3.0), (0.35, 0.35), (0, 139, 0, 139), (140, 140))

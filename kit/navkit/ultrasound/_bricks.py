@@ -8,10 +8,12 @@ import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from navkit.geometry import transform_points
 from navkit.phantoms import Phantom, Tissue
@@ -27,6 +29,12 @@ BRICK, CELL = 16, 2
 STEP, MARGIN = 8.0, 10
 """Voxels between the points of a picture that ask for bricks, and around each of them."""
 SMOOTH_VOXELS = 0.8
+LEVEL_DB = 0.1
+"""Of one step of a texture's level."""
+TEXTURE_TILE, TEXTURE_SD = 64, 2.5
+"""Voxels along the tile from which textures are made, and the sd of its grain."""
+TURNS = ((0.5, -0.9, 0.4), (-1.1, 0.3, 0.8))
+"""Rotation vectors of its two looks, so that its edges and its repeats meet nowhere."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Bricks:
     ----------
     labels : (nz, ny, nx) uint8, plus ALONE where no other tissue is within `reach_mm`
     impedance : (nz, ny, nx) the smoothed logarithm of the impedance
+    texture : (nz, ny, nx) int8, what is added to the tissue's echo level, in LEVEL_DB
     cells : the label of each cell, 255 where it may have several
     fine : the cells whose voxels have labels
     ready : the bricks that a picture may read
@@ -44,6 +53,7 @@ class Bricks:
 
     labels: NDArray[np.uint8]
     impedance: Array32
+    texture: NDArray[np.int8]
     cells: NDArray[np.uint8]
     fine: NDArray[np.bool_]
     ready: NDArray[np.bool_]
@@ -58,7 +68,7 @@ _made: dict[tuple[int, float, float], Bricks] = {}
 
 def bricks_of(phantom: Phantom, voxel_mm: float, reach_mm: float) -> Bricks:
     """Kept for the last phantoms, as long as they live. `reach_mm`: how far the outermost layers lie."""
-    from navkit.ultrasound._beams import ALONE
+    from navkit.ultrasound._brick_kernels import ALONE
 
     if len(phantom.parts) >= ALONE:
         raise ValueError(f"{phantom.name} has {len(phantom.parts)} parts; expected at most {ALONE - 1}.")
@@ -73,17 +83,17 @@ def bricks_of(phantom: Phantom, voxel_mm: float, reach_mm: float) -> Bricks:
         v_M_d[:3, 3] = -np.asarray(phantom.low) / spacing
         _made[key] = Bricks(
             np.zeros(n * BRICK, dtype=np.uint8), np.zeros(n * BRICK, dtype=np.float32),
-            np.zeros(n * BRICK // CELL, dtype=np.uint8), np.zeros(n * BRICK // CELL, dtype=bool),
-            np.zeros(n, dtype=bool), phantom.tissues, spacing, reach_mm, v_M_d,
+            np.zeros(n * BRICK, dtype=np.int8), np.zeros(n * BRICK // CELL, dtype=np.uint8),
+            np.zeros(n * BRICK // CELL, dtype=bool), np.zeros(n, dtype=bool),
+            phantom.tissues, spacing, reach_mm, v_M_d,
         )  # fmt: skip
         weakref.finalize(phantom, _made.pop, key, None)
     return _made[key]
 
 
 def make_ready(bricks: Bricks, phantom: Phantom, d_M_t: Array, plan: Plan, threads: int | None) -> None:
-    """Fill what a frame at that pose reads and what is still missing."""
-
-    from navkit.ultrasound import _beams
+    """Fill what frames at those poses (n, 4, 4) read and what is still missing."""
+    from navkit.ultrasound._brick_kernels import finish
 
     wanted = np.zeros_like(bricks.ready)
     for one in d_M_t:
@@ -111,15 +121,41 @@ def make_ready(bricks: Bricks, phantom: Phantom, d_M_t: Array, plan: Plan, threa
     table = np.log([t.impedance_mrayl for t in bricks.tissues]).astype(np.float32)
     taps = np.exp(-0.5 * (np.arange(-2, 3) / SMOOTH_VOXELS) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
+    swing, grain = _texture(bricks)
+    tile = _texture_tile(phantom.seed)
     with ThreadPoolExecutor(workers) as pool:
         finished = [
-            pool.submit(_beams.finish, some, BRICK, bricks.labels, bricks.cells, table, taps, reach,
-                        bricks.impedance)
+            pool.submit(finish, some, BRICK, bricks.labels, bricks.cells, table, taps, reach,
+                        swing, grain, tile, bricks.impedance, bricks.texture)
             for some in np.array_split(np.argwhere(wanted), workers)
         ]  # fmt: skip
         for part in finished:
             part.result()
     bricks.ready[wanted] = True
+
+
+def _texture(bricks: Bricks) -> tuple[Array, Array]:
+    """Mean and sd (tissues, 2) of textures, in LEVEL_DB; from voxels to the tile (tissues, 2, 3, 4)."""
+    db = np.array([t.texture_db for t in bricks.tissues])
+    # of a lognormal amplitude the mean power is above the middle; two looks that know nothing of each other
+    swing = np.stack([-(db**2) * np.log(10) / 20, db / np.sqrt(2)], axis=1) / LEVEL_DB
+    fwhm = 4 * np.sqrt(np.log(2)) * TEXTURE_SD
+    stretch = fwhm / np.array([t.texture_mm for t in bricks.tissues])
+    d_M_v = np.linalg.inv(bricks.v_M_d)[:3]
+    turns = Rotation.from_rotvec(TURNS).as_matrix()
+    return swing, np.einsum("nij,tj,jk->tnik", turns, stretch, d_M_v)
+
+
+@lru_cache(maxsize=2)
+def _texture_tile(seed: int) -> Array32:
+    """A periodic Gaussian field (z, y, x), of sd 1 where it is read between its voxels."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng([seed, 0x7E87])
+    field = gaussian_filter(rng.standard_normal((TEXTURE_TILE,) * 3), TEXTURE_SD, mode="wrap")
+    kept = 1 - (1 - np.exp(-1 / (4 * TEXTURE_SD**2))) / 3  # of its variance, along each axis
+    tile: Array32 = (field / field.std() / kept**1.5).astype(np.float32)
+    return tile
 
 
 def _grown(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:

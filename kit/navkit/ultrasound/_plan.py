@@ -139,7 +139,7 @@ def plan_frame(sector: ProbeSector, s: SimulationSettings) -> Plan:
 
     thick = np.sqrt(np.maximum(elevation**2 - grain**2, 1e-6))
     slices = np.clip(np.ceil(4.4 * thick / (3 * grain)).astype(int) + 1, 3, s.max_slices)
-    slice_step = 4.4 * thick / (slices - 1)
+    slice_step = np.where(slices > 1, 4.4 * thick / np.maximum(slices - 1, 1), 0.0)
     k = np.arange(s.max_slices)
     place = (k - (slices[:, None] - 1) / 2) * slice_step[:, None]
     layer = np.where(k < slices[:, None], np.exp(-0.5 * (place / thick[:, None]) ** 2), 0.0)

@@ -10,10 +10,9 @@ from scipy.spatial.transform import Rotation
 from navkit.geometry import check_points, check_poses, inverse, pose_from
 from navkit.phantoms import Phantom
 from navkit.tracking import PoseStream, resample
-from navkit.ultrasound._bmode import prepare
 from navkit.ultrasound._sector import ProbeSector
 from navkit.ultrasound._settings import SimulationSettings
-from navkit.ultrasound._simulate import simulate_frame
+from navkit.ultrasound._simulate import simulate_sweep
 from navkit.ultrasound._sweep import Sweep
 
 Array = NDArray[np.float64]
@@ -137,24 +136,20 @@ def scan(
         )
     true_s_M_t = _rigid(s_M_t, "s_M_t")
     used_s_M_t = true_s_M_t if assumed_s_M_t is None else _rigid(assumed_s_M_t, "assumed_s_M_t")
-    d_M_pr = inverse(_rigid(pr_M_d, "pr_M_d"))
+    phantom_at = _rigid(pr_M_d, "pr_M_d")
 
     tracking = replace(trajectory, pose=trajectory.pose @ inverse(true_s_M_t))
     for stage in ((tracker,) if tracker else ()) + tuple(faults):
         tracking = stage(tracking)
 
     exposed = trajectory if frame_rate_hz is None else resample(trajectory, frame_rate_hz, max_gap_s=np.inf)
-    pr_M_p = exposed.pose @ sector.t_M_p()
-    if phantom.parts:
-        prepare(phantom, sector, d_M_pr @ pr_M_p, settings=settings, threads=threads)
-    frames = np.empty((len(exposed), *sector.shape), dtype=np.uint8)
-    for k, d_M_p in enumerate(d_M_pr @ pr_M_p):
-        frames[k] = simulate_frame(phantom, sector, d_M_p, rng=rng, settings=settings, threads=threads)
-        if progress is not None:
-            progress(k + 1, len(frames))
+    true = simulate_sweep(
+        phantom, sector, exposed.pose, exposed.time_s, rng=rng, pr_M_d=phantom_at,
+        settings=settings, threads=threads, progress=progress, name=name,
+    )  # fmt: skip
     return Scan(
-        track_frames(frames, exposed.time_s + latency_s, tracking, sector, s_M_t=used_s_M_t, name=name),
-        Sweep(frames, exposed.time_s, pr_M_p, sector, exposed.valid, name),
+        track_frames(true.frames, true.time_s + latency_s, tracking, sector, s_M_t=used_s_M_t, name=name),
+        true,
         tracking,
         true_s_M_t,
         used_s_M_t,

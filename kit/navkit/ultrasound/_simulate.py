@@ -3,6 +3,8 @@
 A phantom of wires alone is drawn by one formula; one with parts is traced line by line (`_bmode`).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -101,19 +103,22 @@ def simulate_sweep(
     pr_M_d: ArrayLike | None = None,
     settings: SimulationSettings | None = None,
     threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
     name: str = "simulated",
 ) -> Sweep:
-    """A sweep of simulated frames, one for each tool pose (n, 4, 4); the phantom lies at ``pr_M_d``."""
+    """A sweep of simulated frames, one for each tool pose (n, 4, 4); the phantom lies at ``pr_M_d``.
+
+    `progress` is called with (frames done, frames in all).
+    """
     poses = np.asarray(pr_M_t, dtype=float)
     d_M_pr = np.eye(4) if pr_M_d is None else inverse(pr_M_d)
     pr_M_p = poses @ sector.t_M_p()
     if phantom.parts:
         prepare(phantom, sector, d_M_pr @ pr_M_p, settings=settings, threads=threads)
-    frames = np.stack(
-        [
-            simulate_frame(phantom, sector, d_M_pr @ m, rng=rng, settings=settings, threads=threads)
-            for m in pr_M_p
-        ]
-    )
+    frames = np.empty((len(poses), *sector.shape), dtype=np.uint8)
+    for k, m in enumerate(pr_M_p):
+        frames[k] = simulate_frame(phantom, sector, d_M_pr @ m, rng=rng, settings=settings, threads=threads)
+        if progress is not None:
+            progress(k + 1, len(frames))
     time = np.asarray(time_s, dtype=float)
     return Sweep(frames, time, pr_M_p, sector, np.ones(len(time), dtype=bool), name)
