@@ -80,8 +80,8 @@ def test_every_entry_is_right_has_a_licence_and_a_card(root, registry):
         text = (root / "datasets" / "cards" / f"{about.card}.md").read_text()
         assert re.findall(r"^## (.+)$", text, flags=re.M) == HEADINGS, about.card
         assert f"`{name}`" in text or text.startswith(f"# {name}\n"), f"{about.card} does not name {name}"
-    cards = {path.stem for path in (root / "datasets" / "cards").glob("*.md")} - {"gallery"}  # the sheet of all
-    assert cards == {datasets.info(name).card for name in registry}
+    cards = {path.stem for path in (root / "datasets" / "cards").glob("*.md")}
+    assert cards - {"gallery"} == {datasets.info(name).card for name in registry}
 
 
 def test_the_bounds_of_learners_cases_are_on_the_cards(root):
