@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from navkit.datasets._store import Arrays, Progress
-from navkit.datasets._sweeps import NOISE_DEG, NOISE_MM, linear_array, measured, reached
+from navkit.datasets._sweeps import NOISE_DEG, NOISE_MM, measured, reached
 from navkit.geometry import inverse, orthonormalised, pose_from, transform_points
 from navkit.phantoms import Phantom, nwire_array, nwires, water_tank, wire_target
 from navkit.tracking import Hand, PoseStream, back_and_forth
-from navkit.ultrasound import ProbeSector, SimulationSettings, scan, simulate_frame
+from navkit.ultrasound import ProbeSector, SimulationSettings, linear_array, scan, simulate_frame
 
 Array = NDArray[np.float64]
 Version = Literal["2.0", "1.2", "1.0"]

@@ -7,16 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from navkit.geometry import orthonormalised, pose_from
-from navkit.phantoms import Phantom, Shape, airway, aorta, kidney, liver, neuro, orbit
+from navkit.phantoms import Phantom, airway, aorta, kidney, liver, neuro, orbit, surface_along
 
 Array = NDArray[np.float64]
 
 MOST_TRIES = 40
-REACH_MM = 250.0
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,6 @@ class Patient:
 
 _Build = Callable[..., Phantom]
 _View = Callable[[Phantom], tuple[Array, Array, Array, Array]]
-
-
-def surface_along(shape: Shape, start: ArrayLike, way: ArrayLike) -> Array:
-    """Where a ray (from inside) leaves a shape for good, to 0.01 mm."""
-    p, w = np.asarray(start, dtype=float), np.asarray(way, dtype=float)
-    w = w / np.linalg.norm(w)
-    for step, span in ((1.0, REACH_MM), (0.05, 1.0), (0.01, 0.05)):
-        t = np.arange(0, span + step / 2, step)
-        inside = shape(p + t[:, None] * w) < 0
-        p = p + t[np.flatnonzero(inside)[-1] if inside.any() else 0] * w
-    return p
 
 
 def _neuro(p: Phantom) -> tuple[Array, Array, Array, Array]:

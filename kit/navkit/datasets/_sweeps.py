@@ -13,41 +13,21 @@ from navkit.datasets._store import Progress
 from navkit.geometry import inverse, orthonormalised, pose_from, transform_points
 from navkit.phantoms import TISSUES, Phantom, wire_cross
 from navkit.tracking import Hand, PoseStream, fan_sweep, linear_sweep
-from navkit.ultrasound import ProbeSector, SimulationSettings, Sweep, scan, simulate_sweep
+from navkit.ultrasound import (
+    ProbeSector,
+    SimulationSettings,
+    Sweep,
+    curved_array,
+    linear_array,
+    scan,
+    simulate_sweep,
+)
 
 Array = NDArray[np.float64]
 
-EDGE_PX = 4
 AROUND_MM = 8.0
 NOISE_MM, NOISE_DEG = (0.1, 0.1, 0.25), 0.1
 """Of the tracker, at the probe: along x, y and z of the room, and about each axis."""
-
-
-def linear_array(width_mm: float, depth_mm: float, pixel_mm: float) -> ProbeSector:
-    """A linear array in the middle of its picture."""
-    columns, rows = round(width_mm / pixel_mm) // 2 * 2 + 1, round(depth_mm / pixel_mm) + 1
-    shape = (rows + 2 * EDGE_PX, columns + 2 * EDGE_PX)
-    clip = (EDGE_PX, EDGE_PX + columns - 1, EDGE_PX, EDGE_PX + rows - 1)
-    origin = (EDGE_PX + columns // 2, EDGE_PX)
-    return ProbeSector("linear", width_mm, (0.0, depth_mm), origin, (pixel_mm, pixel_mm), clip, shape)
-
-
-def curved_array(radius_mm: float, angle_deg: float, depth_mm: float, pixel_mm: float) -> ProbeSector:
-    """A curved array; its origin is the middle of its curvature, `depth_mm` counts from its face."""
-    half, end = np.radians(angle_deg) / 2, radius_mm + depth_mm
-    top = float(np.floor(radius_mm * np.cos(half) / pixel_mm))
-    beside = int(np.ceil(end * min(np.sin(half), 1.0) / pixel_mm))
-    rows = int(np.ceil(end / pixel_mm - top)) + 1
-    clip = (EDGE_PX, EDGE_PX + 2 * beside, EDGE_PX, EDGE_PX + rows - 1)
-    return ProbeSector(
-        "sector",
-        float(2 * half),
-        (radius_mm, end),
-        (float(EDGE_PX + beside), EDGE_PX - top),
-        (pixel_mm, pixel_mm),
-        clip,
-        (rows + 2 * EDGE_PX, 2 * beside + 1 + 2 * EDGE_PX),
-    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from navkit.phantoms._neuro import neuro
 from navkit.phantoms._orbit import orbit
 from navkit.phantoms._phantom import LIVER_LEVEL, LabelVolume, Part, Phantom
 from navkit.phantoms._pictures import Picture, ct_like, labels_like, mr_like
+from navkit.phantoms._rays import surface_along
 from navkit.phantoms._shapes import (
     Shape,
     blended,
@@ -71,6 +72,7 @@ __all__ = [
     "orbit",
     "rippled",
     "sphere",
+    "surface_along",
     "surface_mesh",
     "thicker",
     "tube",

@@ -7,6 +7,8 @@ from navkit.phantoms._shapes import Shape
 
 Array = NDArray[np.float64]
 
+REACH_MM = 250.0
+
 
 def random_points_in(shape: Shape, n: int, *, rng: np.random.Generator, margin_mm: float = 0.0) -> Array:
     """Points (n, 3), even in the part of a shape that is deeper than `margin_mm`."""
@@ -41,6 +43,24 @@ def ray_lengths(
         inside = shape(o + middle[:, None] * u) < 0
         near, far = np.where(inside, middle, near), np.where(inside, far, middle)
     return np.asarray((near + far) / 2)
+
+
+def surface_along(shape: Shape, start: ArrayLike, way: ArrayLike) -> Array:
+    """Where (3,) a ray from inside leaves a shape for good, to 0.01 mm; the start where it never was inside.
+
+    Examples
+    --------
+    >>> from navkit.phantoms import sphere
+    >>> surface_along(sphere((1, 2, 3), 10), (1, 2, 3), (0, 3, 4)).round(2)
+    array([ 1.,  8., 11.])
+    """
+    p, w = np.asarray(start, dtype=float), np.asarray(way, dtype=float)
+    w = w / np.linalg.norm(w)
+    for step, span in ((1.0, REACH_MM), (0.05, 1.0), (0.01, 0.05)):
+        t = np.arange(0, span + step / 2, step)
+        inside = shape(p + t[:, None] * w) < 0
+        p = p + t[np.flatnonzero(inside)[-1] if inside.any() else 0] * w
+    return p
 
 
 def star_surface(shape: Shape, centre: ArrayLike, *, n: int = 6000) -> tuple[Array, float]:

@@ -24,7 +24,7 @@ from navkit.ultrasound._flow import (
 )
 from navkit.ultrasound._plan import ScanLines
 from navkit.ultrasound._scan import Scan, calibration_error, scan, track_frames
-from navkit.ultrasound._sector import ProbeSector
+from navkit.ultrasound._sector import ProbeSector, curved_array, linear_array
 from navkit.ultrasound._settings import SimulationSettings
 from navkit.ultrasound._simulate import simulate_frame, simulate_sweep
 from navkit.ultrasound._sweep import Sweep
@@ -39,8 +39,10 @@ __all__ = [
     "SimulationSettings",
     "Sweep",
     "calibration_error",
+    "curved_array",
     "flow_colours",
     "flow_velocity",
+    "linear_array",
     "scan",
     "scan_lines",
     "simulate_angio",

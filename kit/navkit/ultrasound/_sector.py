@@ -10,6 +10,8 @@ from navkit.geometry import transform_points
 
 Array = NDArray[np.float64]
 
+EDGE_PX = 4
+
 
 @dataclass(frozen=True)
 class ProbeSector:
@@ -90,3 +92,42 @@ class ProbeSector:
         """
         p = np.asarray(px, dtype=float)
         return transform_points(self.t_M_p(), np.concatenate([p, np.zeros((*p.shape[:-1], 1))], axis=-1))
+
+
+def linear_array(width_mm: float, depth_mm: float, pixel_mm: float) -> ProbeSector:
+    """A linear array in the middle of its picture, with a dark edge of 4 pixels.
+
+    Examples
+    --------
+    >>> linear_array(38.0, 40.0, 0.25).shape
+    (169, 161)
+    """
+    columns, rows = round(width_mm / pixel_mm) // 2 * 2 + 1, round(depth_mm / pixel_mm) + 1
+    shape = (rows + 2 * EDGE_PX, columns + 2 * EDGE_PX)
+    clip = (EDGE_PX, EDGE_PX + columns - 1, EDGE_PX, EDGE_PX + rows - 1)
+    origin = (EDGE_PX + columns // 2, EDGE_PX)
+    return ProbeSector("linear", width_mm, (0.0, depth_mm), origin, (pixel_mm, pixel_mm), clip, shape)
+
+
+def curved_array(radius_mm: float, angle_deg: float, depth_mm: float, pixel_mm: float) -> ProbeSector:
+    """A curved array; its origin is the middle of its curvature, `depth_mm` counts from its face.
+
+    Examples
+    --------
+    >>> curved_array(50.0, 60.0, 125.0, 0.6).depth_mm
+    (50.0, 175.0)
+    """
+    half, end = np.radians(angle_deg) / 2, radius_mm + depth_mm
+    top = float(np.floor(radius_mm * np.cos(half) / pixel_mm))
+    beside = int(np.ceil(end * min(np.sin(half), 1.0) / pixel_mm))
+    rows = int(np.ceil(end / pixel_mm - top)) + 1
+    clip = (EDGE_PX, EDGE_PX + 2 * beside, EDGE_PX, EDGE_PX + rows - 1)
+    return ProbeSector(
+        "sector",
+        float(2 * half),
+        (radius_mm, end),
+        (float(EDGE_PX + beside), EDGE_PX - top),
+        (pixel_mm, pixel_mm),
+        clip,
+        (rows + 2 * EDGE_PX, 2 * beside + 1 + 2 * EDGE_PX),
+    )

@@ -6,6 +6,7 @@ drawn with matplotlib; PyVista's scenes are for who asks for them and has OpenGL
 """
 
 from navkit.viewing._figure import MARKS, new_figure, save, show
+from navkit.viewing._gallery import gallery, save_gallery
 from navkit.viewing._reconstruction import (
     compare_slices,
     frames_in_space,
@@ -15,19 +16,24 @@ from navkit.viewing._reconstruction import (
 from navkit.viewing._registration import error_maps, error_scatter
 from navkit.viewing._slices import frame_gallery, orthogonal_slices, sweep_and_volume
 from navkit.viewing._tracking import curves, point_clouds
+from navkit.viewing._views import VIEWS, View
 
 __all__ = [
     "MARKS",
+    "VIEWS",
+    "View",
     "compare_slices",
     "curves",
     "error_maps",
     "error_scatter",
     "frame_gallery",
     "frames_in_space",
+    "gallery",
     "new_figure",
     "orthogonal_slices",
     "point_clouds",
     "save",
+    "save_gallery",
     "show",
     "sweep_and_volume",
     "voxel_shares",
