@@ -18,18 +18,30 @@ app = typer.Typer(
 
 @app.command(epilog="Example: navkit reconstruct US_Acq/US-Acq_03 --spacing 0.25 -o volume.mha")
 def reconstruct(
-    acquisition: Annotated[Path, typer.Argument(help="Folder of a CustusX acquisition, or its .fts file.")],
+    recording: Annotated[
+        Path, typer.Argument(help="CustusX acquisition's folder or .fts file, or PLUS sequence (.mha .mhd).")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Volume to write: .mha .mhd .nrrd .nii.gz")],
     spacing: Annotated[
         float | None, typer.Option(help="Voxel size in mm; left out, CustusX's rule for 32 MB.")
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="PLUS's configuration of the sequence, with calibration and clipping.")
+    ] = None,
+    method: Annotated[
+        Literal["pnn", "splat", "vnn", "vnn2", "dw", "anisotropic", "path"],
+        typer.Option(help="pnn and splat go by pixel, the others by voxel."),
+    ] = "pnn",
     compounding: Annotated[
-        Literal["mean", "max", "last", "first"], typer.Option(help="What a voxel keeps of its pixels.")
+        Literal["mean", "max", "last", "first", "median3"],
+        typer.Option(help="What a voxel keeps of its pixels (pnn and splat)."),
     ] = "mean",
+    radius: Annotated[float | None, typer.Option(help="Reach of the methods by voxel, mm.")] = None,
     fill: Annotated[
-        Literal["none", "custusx"], typer.Option(help="How holes are filled: custusx is its growing cube.")
+        Literal["none", "custusx", "nearest", "gaussian", "accumulate", "distance", "stick", "convolution"],
+        typer.Option(help="How holes are filled: custusx is its growing cube, convolution does best."),
     ] = "none",
-    fill_steps: Annotated[int, typer.Option(help="Largest cube is 2 n + 1 voxels wide.", min=1, max=10)] = 3,
+    fill_steps: Annotated[int, typer.Option(help="How many voxels filling reaches.", min=1, max=20)] = 3,
     orientation: Annotated[
         Literal["middle", "reference"], typer.Option(help="Axes of the middle frame or of the patient.")
     ] = "middle",
@@ -49,9 +61,17 @@ def reconstruct(
     from navkit import files
     from navkit import reconstruction as rec
 
-    sweep = files.read_acquisition(
-        acquisition, extrapolate=extrapolate, filter_strength=filter_strength, spacing_from=spacing_from
-    )
+    if recording.suffix.lower() in (".mha", ".mhd"):
+        if config is None:
+            raise files.FileError(
+                f"{recording.name} is a PLUS sequence; expected --config FILE with the probe's calibration."
+            )
+        plus = files.read_plus_config(config)
+        sweep = files.plus_sweep(files.read_sequence(recording), plus, name=recording.stem)
+    else:
+        sweep = files.read_acquisition(
+            recording, extrapolate=extrapolate, filter_strength=filter_strength, spacing_from=spacing_from
+        )
     grid = rec.output_grid(sweep, spacing_mm=spacing, orientation=orientation)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -60,7 +80,9 @@ def reconstruct(
         volume = rec.reconstruct(
             sweep,
             grid,
+            method=method,
             compounding=compounding,
+            radius_mm=radius,
             fill=fill,
             fill_steps=fill_steps,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -69,12 +91,13 @@ def reconstruct(
         files.write_volume(volume, output)
     nz, ny, nx = grid.shape
     x, y, z = grid.extent_mm
+    how = f", {compounding}" if method in ("pnn", "splat") else ""
     for note in sweep.notes:
         typer.echo(f"note: {note}")
     typer.echo(
         f"{output}: {nx} x {ny} x {nz} voxels of {grid.spacing_mm[0]:.4g} mm, "
         f"{x:.2f} x {y:.2f} x {z:.2f} mm, "
-        f"from {int(sweep.valid.sum())} of {len(sweep)} frames ({compounding}). "
+        f"from {int(sweep.valid.sum())} of {len(sweep)} frames ({method}{how}). "
         f"{100 * float((volume.weight > 0).mean()):.1f} % of the voxels have data"
         + (f", {100 * float(volume.filled.mean()):.1f} % are filled." if fill != "none" else ".")
     )

@@ -131,7 +131,7 @@ def test_the_command_line_writes_the_same_volume_where_it_belongs(
     argv = ["navkit", "reconstruct", str(folder), "--spacing", str(SPACING_MM), "-o", str(path)]
     monkeypatch.setattr(sys, "argv", argv)
     assert run(app) == 0
-    assert "from 76 of 77 frames (mean)" in capsys.readouterr().out
+    assert "from 76 of 77 frames (pnn, mean)" in capsys.readouterr().out
     written = files.read_volume(path)
     stored = [int(v) for p in DARK_PR for v in around(written, p) if v > 0]
     assert set(stored) == {1}, "the darkest value is stored as 1, no data as 0"

@@ -8,6 +8,7 @@ writes to a temporary name and moves, so that a failure leaves no half file.
 from navkit.files._custusx import Acquisition, read_acquisition, read_tracking, write_acquisition
 from navkit.files._errors import FileError
 from navkit.files._plus_config import PlusConfig, read_plus_config
+from navkit.files._plus_sweep import plus_sweep
 from navkit.files._probe import read_probe_database
 from navkit.files._sequences import Sequence, Transform, read_sequence
 from navkit.files._volumes import read_volume, write_volume
@@ -18,6 +19,7 @@ __all__ = [
     "PlusConfig",
     "Sequence",
     "Transform",
+    "plus_sweep",
     "read_acquisition",
     "read_plus_config",
     "read_probe_database",

@@ -1,4 +1,4 @@
-"""Where the voxels lie: CustusX's rules for orientation, extent, spacing and size."""
+"""Where the voxels lie: CustusX's and PLUS's rules for orientation, extent, spacing and size."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -53,13 +53,14 @@ class Volume:
     Parameters
     ----------
     values : (nz, ny, nx) float32 grey values; NaN where there is no data
-    weight : (nz, ny, nx) how many pixels fell into the voxel; 0 for filled and empty voxels
+    weight : (nz, ny, nx) how many pixels fell into the voxel (uint32), or the sum of their weights (float32);
+        0 for filled and empty voxels
     filled : (nz, ny, nx) bool; True where the value was interpolated from neighbours
     grid : Grid
     """
 
     values: NDArray[np.float32]
-    weight: NDArray[np.uint32]
+    weight: NDArray[np.uint32] | NDArray[np.float32]
     filled: NDArray[np.bool_]
     grid: Grid
 
@@ -98,29 +99,42 @@ def limited_size(
 def output_grid(
     sweep: Sweep,
     *,
-    spacing_mm: float | None = None,
+    spacing_mm: float | tuple[float, float, float] | None = None,
     orientation: Literal["middle", "reference"] = "middle",
+    extent: Literal["mask", "clip"] = "mask",
     mask_reduction: float = 0.03,
     max_voxels: float | None = None,
 ) -> Grid:
-    """The grid that CustusX would lay around a sweep.
+    """The grid that CustusX would lay around a sweep, or PLUS.
+
+    PLUS's is ``output_grid(sweep, spacing_mm=0.5, orientation="reference", extent="clip")``: it knows no
+    spacing of its own.
 
     Parameters
     ----------
-    spacing_mm : isotropic voxel size; left out, the smaller side of a pixel, made larger until the
-        volume stays within `max_voxels`
+    spacing_mm : voxel size, one or along x, y, z; left out, the smaller side of a pixel, made larger until
+        the volume stays within `max_voxels`
     orientation : axes of the middle frame (CustusX's default) or of the patient reference
+    extent : the box around the mask in every frame (CustusX), or around the clip rectangle to the far side
+        of its last pixels, as far as the picture goes (PLUS)
     mask_reduction : share of the mask's width and height that is left out of the box at each side, as
         CustusX's "Reduce mask"; the pixels themselves are all used where the box has room
+        Not with ``extent="clip"``
     max_voxels : default CustusX's 32 MB of voxels; with a given spacing a larger volume is refused
 
     Raises
     ------
     ValueError
-        If no frame is valid, or the volume would have more than `max_voxels` or a side of one voxel.
+        If no frame is valid or a valid pose is not finite, or the volume would have more than `max_voxels`
+        or a side of one voxel.
     """
     if not sweep.valid.any():
         raise ValueError(f"sweep {sweep.name!r} has no valid frame; expected at least one with a pose.")
+    if not np.isfinite(sweep.pr_M_p[sweep.valid]).all():
+        raise ValueError(
+            f"sweep {sweep.name!r} has valid frames whose pose is not finite; expected numbers. Was the tool "
+            "out of sight? Mark such frames as not valid."
+        )
     rotation = np.eye(4)
     if orientation == "middle":
         index = np.flatnonzero(sweep.valid)
@@ -130,19 +144,25 @@ def output_grid(
     elif orientation != "reference":
         raise ValueError(f"orientation is {orientation!r}; expected 'middle' or 'reference'.")
 
-    corners_p = _mask_corners(sweep, mask_reduction)
+    if extent not in ("mask", "clip"):
+        raise ValueError(f"extent is {extent!r}; expected 'mask' or 'clip'.")
+    corners_p = _mask_corners(sweep, mask_reduction) if extent == "mask" else _clip_corners(sweep)
     corners = transform_points(inverse(rotation) @ sweep.pr_M_p[sweep.valid], corners_p).reshape(-1, 3)
     low, high = corners.min(axis=0), corners.max(axis=0)
     bounds = high - low
 
+    covered = f"The sweep covers {bounds[0]:.2f} x {bounds[1]:.2f} x {bounds[2]:.2f} mm: did the probe move?"
+    if bounds.min() < 1e-6:
+        raise ValueError(f"the volume would be flat; every side needs at least two voxels. {covered}")
     limit = CUSTUSX_MAX_VOXELS if max_voxels is None else max_voxels
     if spacing_mm is None:
         size, spacing = limited_size(bounds, np.full(3, min(sweep.sector.spacing_mm)), limit)
     else:
-        if spacing_mm <= 0:
-            raise ValueError(f"spacing_mm is {spacing_mm}; expected a positive number.")
-        nx, ny, nz = (int(n) + 1 for n in np.rint(bounds / spacing_mm))
-        size, spacing = (nx, ny, nz), (float(spacing_mm),) * 3
+        wished = np.broadcast_to(np.asarray(spacing_mm, dtype=float), 3)
+        if not (wished > 0).all():
+            raise ValueError(f"spacing_mm is {spacing_mm}; expected a positive number, or three.")
+        nx, ny, nz = (int(n) + 1 for n in np.rint(bounds / wished))
+        size, spacing = (nx, ny, nz), (float(wished[0]), float(wished[1]), float(wished[2]))
         if max_voxels is not None and nx * ny * nz > max_voxels:
             raise ValueError(
                 f"{nx} x {ny} x {nz} voxels of {spacing_mm} mm are {nx * ny * nz / 1e6:.0f} million; "
@@ -151,7 +171,7 @@ def output_grid(
     if min(size) <= 1:
         raise ValueError(
             f"the volume would be {size[0]} x {size[1]} x {size[2]} voxels; every side needs at least two. "
-            f"The sweep covers {bounds[0]:.2f} x {bounds[1]:.2f} x {bounds[2]:.2f} mm: did the probe move?"
+            + covered
         )
     pr_M_d = rotation.copy()
     pr_M_d[:3, 3] = rotation[:3, :3] @ low
@@ -175,6 +195,14 @@ def _mask_corners(sweep: Sweep, reduction: float) -> Array:
         sides = _shrunk(float(columns.min()), float(columns.max()), reduction)
         corners.extend([c, r, 0.0] for c in sides)
     return np.array(corners)
+
+
+def _clip_corners(sweep: Sweep) -> Array:
+    """Corners (4, 3) of the clip rectangle as PLUS counts them, in pixels: up to origin plus size."""
+    left, right, top, bottom = sweep.sector.clip_p
+    height, width = sweep.sector.shape
+    columns, rows = (left, min(right + 1, width - 1)), (top, min(bottom + 1, height - 1))
+    return np.array([[c, r, 0.0] for r in rows for c in columns])
 
 
 def _shrunk(low: float, high: float, reduction: float) -> tuple[float, float]:

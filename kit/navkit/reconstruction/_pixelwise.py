@@ -1,112 +1,200 @@
-"""Pixel-based reconstruction: every pixel goes to its nearest voxel (PNN), then holes are filled."""
+"""The door: a sweep in, a volume out, whichever method fills the voxels."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from navkit.geometry import inverse
 from navkit.reconstruction._grid import Grid, Volume, output_grid
+from navkit.reconstruction._live import Compounding, Reconstructor, demand_memory
 from navkit.ultrasound import Sweep
 
-BYTES_A_VOXEL = 4 + 4 + 4 + 1 + 1  # sum, count, value, known, filled
-COMPOUNDING = ("mean", "max", "last", "first")  # in the order of the kernels' constants
+Progress = Callable[[int, int], None]
+Method = Literal["pnn", "splat", "vnn", "vnn2", "dw", "anisotropic", "path"]
+Fill = Literal["none", "custusx", "nearest", "gaussian", "accumulate", "distance", "stick", "convolution"]
+BYTES_A_VOXEL, BYTES_TO_FILL = 4 + 4 + 1, 4 + 1 + 2  # voxel by voxel; without frames
 
 
 def reconstruct(
     sweep: Sweep,
     grid: Grid | None = None,
     *,
-    method: Literal["pnn"] = "pnn",
-    compounding: Literal["mean", "max", "last", "first"] = "mean",
-    fill: Literal["none", "custusx"] = "none",
+    method: Method = "pnn",
+    compounding: Compounding = "mean",
+    fill: Fill = "none",
     fill_steps: int = 3,
+    radius_mm: float | None = None,
+    plane_limit: int | None = None,
+    importance: ArrayLike | None = None,
+    reject_below: int = 0,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Volume:
     """Reconstruct a volume from the valid frames of a sweep.
 
     Parameters
     ----------
     grid : where the voxels lie; left out, `output_grid` with its defaults
-    method : "pnn", pixel nearest neighbour: each pixel of the sector falls into the voxel whose
-        centre is nearest
-    compounding : what a voxel keeps of its pixels. "mean" is exact (sum over count). CustusX documents
-        "max" but keeps "last" [1]_: both are here, by name
-    fill : "custusx" gives an empty voxel the mean of the known ones in the smallest cube around it that
-        has any, up to ``2 * fill_steps + 1`` voxels wide, if it lies between known voxels along x, y or z
+    method : pixel by pixel: "pnn", each falls into the voxel whose centre is nearest, or "splat", each is
+        shared among its eight voxels with trilinear weights. Voxel by voxel: "vnn", "vnn2", "dw",
+        "anisotropic" and "path" average the frames that pass near, as `voxelwise` says [1]_
+    compounding : what a voxel keeps of its pixels. "mean" is exact with "pnn" (sum over count) and the
+        weighted mean with "splat". "max", "last" and "first" go by frame, row and column; with "splat"
+        a pixel then reaches the voxels where its weight is 1/8 or more [2]_. "median3" is the median of the
+        last three frames that met the voxel, each by its last pixel; of two it is the mean. CustusX
+        documents "max" but keeps "last": both are here, by name
+    fill, fill_steps : how empty voxels are interpolated and how many voxels away the known ones may lie, as
+        `fill_holes` says. "custusx" takes the mean of the known ones in the smallest cube around it that
+        has any, up to ``2 * fill_steps + 1`` wide, if it lies between known voxels along x, y or z
+    radius_mm, plane_limit : voxel by voxel only: how far frames may be, and how many are averaged
+    importance : (h, w) uint8, pixel by pixel only; how often each pixel counts in a mean. Those of 0 are
+        never used
+    reject_below : pixel by pixel only; darker ones are not used, as with PLUS's PixelRejectionThreshold
     threads : how many; all cores when left out. The result is the same for any number
     progress : called with (frames done, frames in all)
 
     Returns
     -------
     Volume
-        ``values`` NaN where no pixel fell and nothing was filled.
+        ``values`` NaN where no pixel fell and nothing was filled; ``weight`` the number of pixels, each as
+        often as it is important, or the sum of weights. Filled voxels have none.
 
     Raises
     ------
     ValueError
-        If a choice is unknown, or the volume would need more memory than is free; nothing has been
-        allocated then.
+        If a choice is unknown, no frame is valid, a valid pose is not finite, no pixel is left, or the volume
+        would need more memory than is free; nothing has been allocated then.
+
+    Notes
+    -----
+    Frames are read where they are: those of a `numpy.memmap` stream from disk. To insert frames as they come,
+    or in blocks, use `Reconstructor`.
 
     References
     ----------
     .. [1] CustusX, plug-in org.custusx.usreconstruction.pnn; taxonomy of methods in Solberg et al.,
        Ultrasound Med. Biol. 33(7), 2007, doi:10.1016/j.ultrasmedbio.2007.02.015.
+    .. [2] Lasso et al., PLUS, IEEE Trans. Biomed. Eng. 61(10), 2014, doi:10.1109/TBME.2014.2322864.
     """
-    if method != "pnn":
-        raise ValueError(f"method is {method!r}; expected 'pnn', the one that exists so far.")
-    if compounding not in COMPOUNDING:
-        raise ValueError(f"compounding is {compounding!r}; expected one of {', '.join(COMPOUNDING)}.")
-    if fill not in ("none", "custusx"):
-        raise ValueError(f"fill is {fill!r}; expected 'none' or 'custusx'.")
-    from navkit.reconstruction import _kernels
-
-    grid = output_grid(sweep) if grid is None else grid
-    _demand_memory(grid)
-    mode = COMPOUNDING.index(compounding)
-    mask = sweep.sector.mask()
-    columns = _kernels.row_spans(mask)
-    used = np.flatnonzero(sweep.valid)
-    voxel_M_p = inverse(grid.pr_M_voxel()) @ sweep.pr_M_p
-    total = np.zeros(grid.shape, dtype=np.uint32)
-    count = np.zeros(grid.shape, dtype=np.uint32)
-
-    workers = max(1, min(threads or os.cpu_count() or 1, grid.shape[0]))
-    edges = np.linspace(0, grid.shape[0], workers + 1).astype(int)
-
-    def paste(worker: int) -> None:
-        slab = float(edges[worker]), float(edges[worker + 1])
-        for done, n in enumerate(used, start=1):
-            frame = np.ascontiguousarray(sweep.frames[n])
-            _kernels.paste_frame(frame, columns, mask, voxel_M_p[n], mode, *slab, total, count)
-            if progress is not None and worker == 0:
-                progress(done, len(used))
-
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(paste, range(workers)))
-
-    known = count > 0
-    values = np.full(grid.shape, np.nan, dtype=np.float32)
-    divisor = count if mode == _kernels.MEAN else np.uint32(1)
-    np.divide(total, divisor, out=values, where=known, casting="same_kind")
-    filled = np.zeros(grid.shape, dtype=bool)
-    if fill == "custusx":
-        filled = _kernels.fill_growing_cube(values, known, fill_steps)
-    return Volume(values, count, filled, grid)
-
-
-def _demand_memory(grid: Grid) -> None:
-    """Refuse before allocating: a process that is killed for want of memory says nothing."""
-    import psutil
-
-    needed = BYTES_A_VOXEL * float(np.prod(grid.shape, dtype=float))
-    free = float(psutil.virtual_memory().available)
-    if needed > 0.9 * free:
-        nz, ny, nx = grid.shape
+    _check_choice("method", method, get_args(Method))
+    _check_choice("fill", fill, get_args(Fill))
+    if method == "pnn" or method == "splat":
+        if radius_mm is not None or plane_limit is not None:
+            raise ValueError(
+                f"radius_mm and plane_limit belong to other methods; expected none for {method!r}."
+            )
+        pixels = method, compounding, importance, reject_below
+        (volume,) = _pasted((sweep,), grid, *pixels, threads, progress)
+        return _filled(volume, fill, fill_steps, threads)
+    if compounding != "mean" or importance is not None or reject_below:
         raise ValueError(
-            f"{nx} x {ny} x {nz} voxels of {grid.spacing_mm[0]:.4g} mm need {needed / 1e9:.1f} GB of memory "
-            f"and {free / 1e9:.1f} GB are free. Take a larger spacing."
+            f"method {method!r} works voxel by voxel; compounding, importance and reject_below are for "
+            "'pnn' and 'splat' only."
         )
+    from navkit.reconstruction._voxelwise import voxelwise
+
+    grid = _grid(sweep, grid)
+    demand_memory(grid, BYTES_A_VOXEL if fill == "none" else BYTES_A_VOXEL + BYTES_TO_FILL)
+    values, weight = voxelwise(
+        sweep,
+        grid,
+        method=method,
+        radius_mm=radius_mm,
+        plane_limit=plane_limit,
+        threads=threads,
+        progress=progress,
+    )
+    return _filled(Volume(values, weight, np.zeros(grid.shape, dtype=bool), grid), fill, fill_steps, threads)
+
+
+def reconstruct_dual(
+    bmode: Sweep,
+    angio: Sweep,
+    grid: Grid | None = None,
+    *,
+    method: Literal["pnn", "splat"] = "pnn",
+    compounding: Compounding = "mean",
+    fill: Fill = "none",
+    fill_steps: int = 3,
+    importance: ArrayLike | None = None,
+    reject_below: int = 0,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Volume, Volume]:
+    """Both volumes of a coloured sweep in one pass, as CustusX's "Dual Angio": all in grey, and colour only.
+
+    The two sweeps are what `navkit.ultrasound.split_angio` makes of coloured frames: the same poses, and in
+    `angio` 0 where a pixel was grey. Such a pixel counts as dark; with ``reject_below=1`` a pixel of 0
+    counts as nothing, in either volume. The other parameters are those of `reconstruct`.
+
+    Raises
+    ------
+    ValueError
+        As `reconstruct`, or if the two sweeps differ in poses, sector or validity.
+    """
+    same = bmode.frames.shape == angio.frames.shape and bmode.sector == angio.sector
+    if not same or not np.array_equal(bmode.valid, angio.valid) or np.any(bmode.pr_M_p != angio.pr_M_p):
+        raise ValueError(
+            f"{bmode.name!r} and {angio.name!r} differ in size, sector, poses or validity; expected two "
+            "channels of the same frames, as `split_angio` makes them."
+        )
+    _check_choice("fill", fill, get_args(Fill))
+    pixels = method, compounding, importance, reject_below
+    one, two = _pasted((bmode, angio), grid, *pixels, threads, progress)
+    return _filled(one, fill, fill_steps, threads), _filled(two, fill, fill_steps, threads)
+
+
+def _check_choice(name: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise ValueError(f"{name} is {given!r}; expected {', '.join(map(repr, known))}.")
+
+
+def _grid(sweep: Sweep, grid: Grid | None) -> Grid:
+    if not sweep.valid.any():
+        raise ValueError(f"sweep {sweep.name!r} has no valid frame; expected at least one with a pose.")
+    return output_grid(sweep) if grid is None else grid
+
+
+def _pasted(
+    sweeps: tuple[Sweep, ...],
+    grid: Grid | None,
+    method: Literal["pnn", "splat"],
+    compounding: Compounding,
+    importance: ArrayLike | None,
+    reject_below: int,
+    threads: int | None,
+    progress: Progress | None,
+) -> tuple[Volume, ...]:
+    """Sweeps that share their poses, as volumes without filling."""
+    sweep = sweeps[0]
+    live = Reconstructor(
+        _grid(sweep, grid),
+        sweep.sector,
+        method=method,
+        compounding=compounding,
+        importance=importance,
+        reject_below=reject_below,
+        channels=len(sweeps),
+        threads=threads,
+    )
+    frames = sweep.frames if len(sweeps) == 1 else tuple(one.frames for one in sweeps)
+    live.insert(frames, sweep.pr_M_p, valid=sweep.valid, progress=progress)
+    return live.volumes()
+
+
+def _filled(volume: Volume, fill: Fill, reach: int, threads: int | None) -> Volume:
+    if fill == "none":
+        return volume
+    from navkit.reconstruction._fill import fill_holes
+
+    values, filled = fill_holes(
+        volume.values,
+        weight=volume.weight,
+        method=fill,
+        reach=reach,
+        spacing_mm=volume.grid.spacing_mm,
+        threads=threads,
+    )
+    return replace(volume, values=values, filled=filled)

@@ -1,0 +1,63 @@
+"""Speed of the pixel-based reconstruction in Mpixel/s, and against the machine's own copying in one run.
+
+Each row of the report has ``mpixel_per_s``, of the best round and allocation included, and
+``of_copy_bandwidth``: the bytes of the pixels, read once, over what a plain copy moves in the same time.
+"""
+
+import time
+
+import numpy as np
+import pytest
+from benchmark_sweep import make_benchmark_sweep
+
+from navkit.reconstruction import output_grid, reconstruct, reconstruct_dual
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    return make_benchmark_sweep()
+
+
+def copy_bytes_per_s() -> float:
+    """Bytes read and written each second by one thread that copies 128 MB, the best of seven."""
+    source, target = np.ones(2**27, np.uint8), np.ones(2**27, np.uint8)
+    best = np.inf
+    for _ in range(7):
+        start = time.perf_counter()
+        np.copyto(target, source)
+        best = min(best, time.perf_counter() - start)
+    return 2 * source.nbytes / best
+
+
+def measured(benchmark, pixels: int, work, *, rounds: int = 7) -> None:
+    benchmark.pedantic(work, rounds=rounds, warmup_rounds=1)
+    rate = pixels / benchmark.stats.stats.min
+    benchmark.extra_info["mpixel_per_s"] = round(rate / 1e6, 1)
+    benchmark.extra_info["of_copy_bandwidth"] = round(rate / copy_bytes_per_s(), 4)
+    print(f"\n{benchmark.name}: {rate / 1e6:.0f} Mpixel/s, {rate / copy_bytes_per_s():.3f} of copy bandwidth")
+
+
+@pytest.mark.parametrize("orientation", ["middle", "reference"])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("method", "compounding"),
+    [("pnn", "mean"), ("pnn", "max"), ("pnn", "last"), ("pnn", "median3"), ("splat", "mean")],
+)
+def test_half_a_millimetre(benchmark, sweep, method, compounding, threads, orientation):
+    grid = output_grid(sweep, spacing_mm=0.5, orientation=orientation, mask_reduction=0.0)
+    keywords = {"method": method, "compounding": compounding, "threads": threads}
+    measured(benchmark, sweep.frames.size, lambda: reconstruct(sweep, grid, **keywords))
+
+
+@pytest.mark.parametrize("frames", [100, 400, 1600])
+@pytest.mark.parametrize("spacing_mm", [0.25, 0.5, 1.0])
+def test_cost_grows_with_pixels_and_voxels(benchmark, frames, spacing_mm):
+    sweep = make_benchmark_sweep(frames)
+    grid = output_grid(sweep, spacing_mm=spacing_mm, mask_reduction=0.0)
+    benchmark.extra_info["voxels"] = int(np.prod(grid.shape))
+    measured(benchmark, sweep.frames.size, lambda: reconstruct(sweep, grid, threads=2), rounds=3)
+
+
+def test_two_channels_in_one_pass(benchmark, sweep):
+    grid = output_grid(sweep, spacing_mm=0.5, mask_reduction=0.0)
+    measured(benchmark, 2 * sweep.frames.size, lambda: reconstruct_dual(sweep, sweep, grid, threads=2))
