@@ -119,3 +119,53 @@ def test_looking_between_voxels_needs_half_of_the_weight():
 def test_a_wrong_request_is_a_sentence(rng, keywords, sentence):
     with pytest.raises(ValueError, match=sentence):
         leave_out_error(hand_sweep(rng), **({"every": 5} | keywords))
+
+
+# ---- which method tells most ------------------------------------------------------------------------------
+
+
+def compared(sweep, widths, every, choices):
+    """Mean absolute error by gap and method, on the pixels that all of them cover."""
+    grid = output_grid(sweep, spacing_mm=0.5, mask_reduction=0.0)
+    table = {}
+    for width in widths:
+        found = {n: leave_out_error(sweep, grid, every=every, width=width, **c) for n, c in choices.items()}
+        common = np.all([np.isfinite(r.difference) for r in found.values()], axis=0)
+        assert common.mean() > 0.9
+        table[width] = {n: np.abs(r.difference[common]).mean() for n, r in found.items()}
+    return table
+
+
+def choices(reach, *, radius_mm):
+    fills = ("custusx", "gaussian", "stick", "convolution")
+    return {
+        **{f"pnn, {f}": {"fill": f, "fill_steps": reach} for f in fills},
+        "splat, convolution": {"method": "splat", "fill": "convolution", "fill_steps": reach},
+        **{m: {"method": m, "radius_mm": radius_mm} for m in ("vnn", "vnn2", "dw", "path")},
+    }
+
+
+@pytest.mark.slow
+def test_in_a_sweep_of_the_brain_splat_with_convolution_tells_most_at_every_gap():
+    from navkit import datasets
+
+    sweep = datasets.load("neuro_sweep")
+    table = compared(sweep, (1, 5, 11), 14, choices(13, radius_mm=3.9))
+    for errors in table.values():
+        assert errors["splat, convolution"] < 1.02 * min(errors.values())
+        assert errors["vnn"] > 1.05 * min(errors.values())
+    assert table[1]["splat, convolution"] < table[5]["splat, convolution"] < table[11]["splat, convolution"]
+
+
+@pytest.mark.slow
+def test_in_the_recording_of_a_spine_interpolation_along_the_path_tells_most(navkit_data):
+    """The probe slides along itself and bone is bright: what lies across the gap is what moved on."""
+    from navkit import files
+
+    folder = navkit_data / "plus" / "volrec"
+    config = files.read_plus_config(next(folder.glob("*SpinePhantom_NN_MEAN.xml")))
+    sweep = files.plus_sweep(files.read_sequence(folder / "SpinePhantomFreehand.igs.mha"), config)
+    table = compared(sweep, (1, 3), 5, choices(16, radius_mm=5.0))
+    for errors in table.values():
+        assert min(errors, key=errors.get) == "path"
+        assert errors["splat, convolution"] > 1.1 * errors["path"]
