@@ -18,6 +18,7 @@ from navkit.phantoms._orbit import orbit
 from navkit.phantoms._phantom import LIVER_LEVEL, LabelVolume, Part, Phantom
 from navkit.phantoms._pictures import Picture, ct_like, labels_like, mr_like
 from navkit.phantoms._rays import surface_along
+from navkit.phantoms._segments import liver_segment
 from navkit.phantoms._shapes import (
     Shape,
     blended,
@@ -64,6 +65,7 @@ __all__ = [
     "kidney",
     "labels_like",
     "liver",
+    "liver_segment",
     "moved",
     "mr_like",
     "neuro",

@@ -45,7 +45,8 @@ def liver(*, seed: int = 0) -> Phantom:
     Phantom
         Measures, for each lesion k: ``lesion_<k>_volume_ml``, ``lesion_<k>_to_vessel_mm`` and
         ``lesion_<k>_to_surface_mm``, the least distances between surfaces (portal and hepatic veins);
-        ``portal_vein_diameter_mm`` before its fork; ``portal_to_hepatic_mm``, that of the two trees.
+        ``portal_vein_diameter_mm`` before its fork; ``portal_to_hepatic_mm``, that of the two trees. Which
+        segment a point lies in, `liver_segment` tells.
 
     Examples
     --------
