@@ -252,6 +252,16 @@ def test_channels_that_do_not_belong_together_are_refused(rng):
             reconstruct_dual(sweep, other)
 
 
+def test_channels_with_a_lost_frame_belong_together(rng):
+    sweep = hand_sweep(rng)
+    poses, valid = sweep.pr_M_p.copy(), sweep.valid.copy()
+    poses[5], valid[5] = np.nan, False
+    lost = replace(sweep, pr_M_p=poses, valid=valid)
+    one, two = reconstruct_dual(lost, replace(lost, pr_M_p=poses.copy()), output_grid(lost, spacing_mm=0.5))
+    assert np.array_equal(one.weight, two.weight)
+    assert 0 < one.weight.sum() < reconstruct(sweep, one.grid).weight.sum()
+
+
 # ---- larger than memory ----------------------------------------------------------------------------------
 
 

@@ -295,10 +295,15 @@ def in_sphere(points: np.ndarray, side: float) -> np.ndarray:
 
 
 def compared(sweep: Sweep, spacing: float, compounding: str) -> tuple[float, float, float]:
-    """CustusX's comparer: RMS over all voxels, centroid distance in mm, mass difference."""
+    """CustusX's comparer, see `differences`."""
     grid = output_grid(sweep, spacing_mm=spacing, orientation="reference", mask_reduction=0.0)
     volume = reconstruct(sweep, grid, compounding=compounding, fill="custusx")
     got = np.nan_to_num(volume.values, nan=0.0)
+    return differences(got, grid)
+
+
+def differences(got, grid: Grid) -> tuple[float, float, float]:
+    """Of a volume from the sphere: RMS over all voxels, centroid distance in mm, mass difference."""
     k, j, i = np.indices(grid.shape)
     points = transform_points(grid.pr_M_voxel(), np.stack([i, j, k], axis=-1).astype(float))
     truth = np.where(in_sphere(points, 99.0), 255.0, 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from sweeps import hand_sweep, small_sector
-from test_reconstruction import in_sphere, sphere_sweep
+from test_reconstruction import differences, sphere_sweep
 from test_wire_cross_real import CROSS_PR, DARK_PR, SEEN_PR, SPACING_MM, flipped
 
 from navkit import files
@@ -367,18 +367,10 @@ CUSTUSX = [
 
 
 def compared(sweep: Sweep, spacing: float, method: str, **options) -> tuple[float, float, float]:
-    """CustusX's comparer: RMS over all voxels, centroid distance in mm, mass difference."""
+    """CustusX's comparer, see `differences`."""
     grid = output_grid(sweep, spacing_mm=spacing, orientation="reference", mask_reduction=0.0)
     got = np.nan_to_num(voxelwise(sweep, grid, method=method, radius_mm=10.0, **options)[0], nan=0.0)
-    points = points_of(grid)
-    truth = np.where(in_sphere(points, 99.0), 255.0, 0.0)
-    centroids, masses = [], []
-    for grey in (got, truth):
-        grey = np.where(grey < 2, 0, grey)
-        masses.append(grey.sum())
-        centroids.append((points * grey[..., None]).sum(axis=(0, 1, 2)) / grey.sum())
-    rms = float(np.sqrt(np.mean((got - truth) ** 2)))
-    return rms, float(np.linalg.norm(np.subtract(*centroids))), abs(masses[0] - masses[1]) / sum(masses)
+    return differences(got, grid)
 
 
 @pytest.mark.parametrize(("method", "options"), CUSTUSX)

@@ -135,7 +135,8 @@ def reconstruct_dual(
         As `reconstruct`, or if the two sweeps differ in poses, sector or validity.
     """
     same = bmode.frames.shape == angio.frames.shape and bmode.sector == angio.sector
-    if not same or not np.array_equal(bmode.valid, angio.valid) or np.any(bmode.pr_M_p != angio.pr_M_p):
+    same = same and np.array_equal(bmode.valid, angio.valid)
+    if not same or not np.array_equal(bmode.pr_M_p, angio.pr_M_p, equal_nan=True):  # a lost frame is NaN
         raise ValueError(
             f"{bmode.name!r} and {angio.name!r} differ in size, sector, poses or validity; expected two "
             "channels of the same frames, as `split_angio` makes them."
