@@ -1,20 +1,9 @@
-"""Registration: paired points, and what their error does and does not say.
-
-FLE is the error of locating one fiducial, FRE the misfit of the fiducials after registration, TRE
-the error at a target. All three are RMS of 3-D distances here, in mm. FRE and TRE of one
-registration are uncorrelated [1]_: a small FRE is no proof of a good registration.
-
-References
-----------
-.. [1] Fitzpatrick, Proc. SPIE 7261, 2009, doi:10.1117/12.813601.
-"""
+"""What the error of paired points does and does not say: FLE, FRE and TRE."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from navkit.geometry import RigidFit, check_points, cross, fit_rigid, refuse_line
-
-__all__ = ["RigidFit", "expected_fre", "expected_tre", "fit_rigid", "tre_covariance"]
+from navkit.geometry import check_points, cross, refuse_line
 
 Array = NDArray[np.float64]
 
