@@ -11,5 +11,25 @@ References
 
 from navkit.geometry import RigidFit, fit_rigid
 from navkit.registration._theory import expected_fre, expected_tre, tre_covariance
+from navkit.registration._tree import (
+    Change,
+    Datum,
+    Registrations,
+    orient_reference,
+    register_to_image,
+    register_to_patient,
+)
 
-__all__ = ["RigidFit", "expected_fre", "expected_tre", "fit_rigid", "tre_covariance"]
+__all__ = [
+    "Change",
+    "Datum",
+    "Registrations",
+    "RigidFit",
+    "expected_fre",
+    "expected_tre",
+    "fit_rigid",
+    "orient_reference",
+    "register_to_image",
+    "register_to_patient",
+    "tre_covariance",
+]
