@@ -19,15 +19,31 @@ from navkit.registration._tree import (
     register_to_image,
     register_to_patient,
 )
+from navkit.registration._warp import (
+    BSplineWarp,
+    Folding,
+    ThinPlate,
+    check_folding,
+    fit_bspline,
+    fit_thin_plate,
+    invert_warp,
+)
 
 __all__ = [
+    "BSplineWarp",
     "Change",
     "Datum",
+    "Folding",
     "Registrations",
     "RigidFit",
+    "ThinPlate",
+    "check_folding",
     "expected_fre",
     "expected_tre",
+    "fit_bspline",
     "fit_rigid",
+    "fit_thin_plate",
+    "invert_warp",
     "orient_reference",
     "register_to_image",
     "register_to_patient",
