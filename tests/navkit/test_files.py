@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,8 +54,6 @@ def test_one_folder_with_two_acquisitions_asks_which(tmp_path, rng):
 
 
 def test_a_compressed_colour_stack_is_read_as_grey(tmp_path, rng):
-    import zlib
-
     sweep = hand_sweep(rng)
     files.write_acquisition(sweep, tmp_path)
     colour = np.stack([sweep.frames, sweep.frames // 2, sweep.frames // 3], axis=-1)
@@ -245,7 +244,10 @@ def test_the_2011_acquisition_without_probe_data_finds_its_sector_in_the_databas
     for path in source.iterdir():
         shutil.copy(path, tmp_path / path.name)
     base = next(source.glob("*.fts")).stem
-    (tmp_path / f"{base}.zraw").write_bytes(__import__("zlib").compress(bytes(800 * 600 * 233 * 3)))
+    deflate = zlib.compressobj(1)
+    with (tmp_path / f"{base}.zraw").open("wb") as file:
+        file.writelines(deflate.compress(bytes(800 * 600 * 3)) for _ in range(233))
+        file.write(deflate.flush())
     sweep = files.read_acquisition(tmp_path)
     assert len(sweep) == 233
     assert sweep.sector.kind == "linear"

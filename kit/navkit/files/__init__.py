@@ -2,7 +2,8 @@
 and what SimpleITK knows.
 
 Every reader refuses what it cannot trust with one sentence: file, line, expected, got. Every writer
-writes to a temporary name and moves, so that a failure leaves no half file.
+writes to a temporary name and moves, so that a failure leaves no half file. Frames of a recording that is
+larger than memory stay on disk.
 """
 
 from navkit.files._custusx import Acquisition, read_acquisition, read_tracking, write_acquisition

@@ -7,6 +7,7 @@ for latency, ``.tts`` and ``.tp`` the tracking times and ``prMt``, ``.probedata.
 import math
 import re
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from navkit.files._errors import FileError, written_whole
-from navkit.files._metaimage import Header, read_header, read_pixels
+from navkit.files._metaimage import Header, read_header, stored_pixels
+from navkit.files._pixels import Frames, gathered, stays_on_disk
 from navkit.files._probe import line_of, probedata_text, read_probe_database, sector_from_probedata
 from navkit.geometry import check_poses, inverse, orthonormalised
 from navkit.tracking import PoseStream, moving_average
@@ -63,6 +65,7 @@ def read_acquisition(
     extrapolate: bool = False,
     filter_strength: int = 0,
     spacing_from: Literal["agreed", "image"] = "agreed",
+    on_disk: bool = False,
 ) -> Sweep:
     """Read a CustusX acquisition as a sweep in the patient reference.
 
@@ -77,6 +80,7 @@ def read_acquisition(
     filter_strength : CustusX's position filter. ``extrapolate=True, filter_strength=2`` are its defaults
     spacing_from : "agreed" refuses an image whose pixel spacing differs from the probe data by more than
         0.001 mm; "image" takes the image's, as CustusX does after a correction for sound speed
+    on_disk : leave the frames on disk, as `read_sequence` does
 
     Raises
     ------
@@ -86,7 +90,7 @@ def read_acquisition(
     acq = find_acquisition(path)
     frame_time_s = _read_times(acq.file(".fts"))
     stream = read_tracking(acq)
-    frames, header = _read_frames(acq)
+    frames, header = _read_frames(acq, on_disk)
     if len(frames) != len(frame_time_s):
         raise FileError(
             f"{acq.base}: {len(frames)} frames but {len(frame_time_s)} times in {acq.file('.fts').name}; "
@@ -167,34 +171,40 @@ def _read_times(path: Path) -> Array:
     return ms / 1000.0
 
 
-def _read_frames(acq: Acquisition) -> tuple[NDArray[np.uint8], Header]:
+def _read_frames(acq: Acquisition, on_disk: bool) -> tuple[NDArray[np.uint8], Header]:
     """All frames (n, h, w) grey, and the header that describes them."""
     stack = acq.file(".mhd")
-    if stack.is_file():
-        header = read_header(stack)
-        return _grey(read_pixels(header), header), header
-    frames: list[NDArray[np.uint8]] = []
-    while (path := acq.file(f"_{len(frames)}.mhd")).is_file():
-        header = read_header(path)
-        frame = _grey(read_pixels(header), header)
-        if len(frame) != 1 or (frames and frame.shape != frames[0].shape):
-            expected = frames[0].shape if frames else (1, *frame.shape[1:])
-            raise FileError(f"{path.name}: frames x rows x columns is {frame.shape}; expected {expected}.")
-        frames.append(frame)
-    if not frames:
+    single = takewhile(Path.is_file, (acq.file(f"_{k}.mhd") for k in count()))
+    paths = [stack] if stack.is_file() else list(single)
+    if not paths:
         raise FileError(f"{acq.folder.name}: neither {stack.name} nor {acq.base}_0.mhd; expected the frames.")
-    return np.concatenate(frames), header
+    parts = []
+    for path in paths:
+        header = read_header(path)
+        part = stored_pixels(header)
+        parts.append(part)
+        expected = (1, *parts[0].shape[1:])
+        if path != stack and part.shape != expected:
+            raise FileError(f"{path.name}: frames x rows x columns is {part.shape}; expected {expected}.")
+        if part.dtype != np.uint8 or part.shape[3:] not in ((), (3,), (4,)):
+            raise FileError(
+                f"{path.name} line {header.lines['ElementType']}: pixels are {part.dtype} with "
+                f"{math.prod(part.shape[3:])} channels; expected MET_UCHAR, grey or of 3 or 4 channels."
+            )
+    shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:3])
+    on_disk = stays_on_disk(math.prod(shape), on_disk)
+    if on_disk and parts[0].shape == shape and not parts[0].compressed:
+        return parts[0].mapped(), header
+    blocks = (_grey(block) for part in parts for block in part.blocks())
+    return gathered(blocks, shape, np.uint8, on_disk=on_disk), header
 
 
-def _grey(pixels: NDArray[np.generic], header: Header) -> NDArray[np.uint8]:
-    """8-bit grey; colour by the usual luminance weights."""
-    if pixels.dtype != np.uint8:
-        line = header.lines.get("ElementType", "?")
-        raise FileError(f"{header.path.name} line {line}: pixels are {pixels.dtype}; expected MET_UCHAR.")
+def _grey(pixels: Frames) -> Frames:
+    """8-bit grey; colour by the usual luminance weights, in whole numbers: exact on every machine."""
     if pixels.ndim == 3:
-        return pixels.astype(np.uint8, copy=False)
-    weights = np.array([0.30, 0.59, 0.11])
-    grey: NDArray[np.uint8] = np.rint(pixels[..., :3].astype(np.float32) @ weights).astype(np.uint8)
+        return pixels
+    r, g, b = (np.multiply(pixels[..., k], w, dtype=np.uint16) for k, w in enumerate((30, 59, 11)))
+    grey: Frames = ((r + g + b + np.uint16(50)) // np.uint16(100)).astype(np.uint8)
     return grey
 
 
@@ -260,25 +270,22 @@ def write_acquisition(
     The tracking written is one sample a frame. Nothing is left behind if writing fails.
     """
     folder = Path(folder)
-    keep = sweep.valid
+    keep = np.flatnonzero(sweep.valid)
     base = sweep.name or "acquisition"
     pr_M_t = orthonormalised(sweep.pr_M_p[keep] @ inverse(sweep.sector.t_M_p()))
     times = "".join(f"{1000 * t:.4f}\n" for t in sweep.time_s[keep])
-    frames = sweep.frames[keep]
     with written_whole(folder / base) as temporary:
         (temporary / f"{base}.fts").write_text(times)
         (temporary / f"{base}.tts").write_text(times)
         lines = ("{:.9g} {:.9g} {:.9g} {:.9g}\n".format(*row) for pose in pr_M_t for row in pose[:3])
         (temporary / f"{base}.tp").write_text("".join(lines))
         (temporary / f"{base}.probedata.xml").write_text(probedata_text(sweep.sector))
-        parts = (
-            [(f"{base}", frames)]
-            if layout == "stack"
-            else [(f"{base}_{k}", f[None]) for k, f in enumerate(frames)]
-        )
-        for name, stack in parts:
-            (temporary / f"{name}.raw").write_bytes(np.ascontiguousarray(stack).tobytes())
-            (temporary / f"{name}.mhd").write_text(_header_text(sweep.sector, len(stack), name))
+        single = {f"{base}_{k}": keep[k : k + 1] for k in range(len(keep))}
+        for name, numbers in ({base: keep} if layout == "stack" else single).items():
+            with (temporary / f"{name}.raw").open("wb") as file:
+                for n in numbers:  # one at a time: they may be more than memory holds
+                    file.write(np.ascontiguousarray(sweep.frames[n]).data)
+            (temporary / f"{name}.mhd").write_text(_header_text(sweep.sector, len(numbers), name))
 
 
 def _header_text(sector: ProbeSector, n: int, name: str) -> str:

@@ -3,25 +3,13 @@
 SimpleITK reads MetaImage too, but drops CustusX's own keys and reports a short file only as a failure.
 """
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from navkit.files._errors import FileError
-
-ELEMENT_TYPES = {
-    "MET_UCHAR": np.uint8,
-    "MET_CHAR": np.int8,
-    "MET_USHORT": np.uint16,
-    "MET_SHORT": np.int16,
-    "MET_UINT": np.uint32,
-    "MET_INT": np.int32,
-    "MET_FLOAT": np.float32,
-    "MET_DOUBLE": np.float64,
-}
+from navkit.files._pixels import ELEMENT_TYPES, Stored
 
 
 @dataclass(frozen=True)
@@ -64,15 +52,20 @@ def read_header(path: Path) -> Header:
     return Header(path, fields, lines)
 
 
-def read_pixels(header: Header) -> NDArray[np.generic]:
+def stored_pixels(header: Header) -> Stored:
     """The pixels as (n, h, w) or (n, h, w, channels), slowest axis first as stored.
 
     Raises
     ------
     FileError
-        If the pixel file is missing, shorter or longer than the header says, or not of a known type.
+        If the pixel file is missing, a size is not positive, or the type is not known.
     """
     sizes = [int(n) for n in header.numbers("DimSize", 2)]
+    if len(sizes) > 3 or min(sizes) < 1:
+        raise FileError(
+            f"{header.path.name} line {header.lines['DimSize']}: DimSize = {header.fields['DimSize']!r}; "
+            "expected width, height and number of frames, 1 or more each."
+        )
     kind = header.fields.get("ElementType", "")
     if kind not in ELEMENT_TYPES:
         line = header.lines.get("ElementType", "?")
@@ -95,19 +88,12 @@ def read_pixels(header: Header) -> NDArray[np.generic]:
             f"{header.path.name} line {header.lines['ElementDataFile']}: the pixel file {name} is not in "
             f"{header.path.parent.name}/."
         )
-    raw = data_path.read_bytes()
-    if header.fields.get("CompressedData", "False").lower() == "true":
-        try:
-            raw = zlib.decompress(raw)
-        except zlib.error as reason:
-            raise FileError(f"{name}: the compressed pixels end early or are damaged ({reason}).") from None
-    expected = int(np.prod(sizes)) * channels * dtype.itemsize
-    if len(raw) != expected:
-        raise FileError(
-            f"{name} holds {len(raw)} bytes of pixels; {header.path.name} line {header.lines['DimSize']} "
-            f"expects {expected} ({' x '.join(map(str, sizes))} x {channels * dtype.itemsize}). "
-            f"{'Was the copy cut off?' if len(raw) < expected else 'Do header and pixels belong together?'}"
-        )
-    shape = tuple(reversed(sizes)) + ((channels,) if channels > 1 else ())
-    pixels = np.frombuffer(raw, dtype=dtype).reshape(shape)
-    return pixels[None] if len(sizes) == 2 else pixels
+    width, height, n = (*sizes, 1)[:3]
+    return Stored(
+        data_path,
+        0,
+        (n, height, width) + ((channels,) if channels > 1 else ()),
+        dtype,
+        header.fields.get("CompressedData", "False").lower() == "true",
+        f"{header.path.name} line {header.lines['DimSize']}",
+    )

@@ -5,8 +5,7 @@ usable. Frames are turned to PLUS's own orientation, MF: columns from the marked
 """
 
 import re
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from navkit.files._errors import FileError
-from navkit.files._metaimage import ELEMENT_TYPES
+from navkit.files._pixels import ELEMENT_TYPES, Frames, Stored, gathered, stays_on_disk
 from navkit.files._plus_config import PlusConfig, frames_of
 from navkit.geometry import SpaceGraph, orthonormalised
 from navkit.tracking import PoseStream
@@ -23,6 +22,7 @@ Array = NDArray[np.float64]
 
 FRAME_KEY = re.compile(r"seq_frame(\d+)_(\w+)", flags=re.IGNORECASE)
 LATERAL, AXIAL = "MU", "FN"
+LONGEST_LINE = 2**20  # so that a file of pixels only is not taken as one line
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Sequence:
 
     Parameters
     ----------
-    frames : (n, height, width) in MF orientation; None where the file has tracking only
+    frames : (n, height, width) in MF orientation, in memory or a read-only view of a file; None where the
+        file has tracking only
     time_s : (n,) the Timestamp of each frame; NaN where it has none
     transforms : name such as "ProbeToTracker" -> `Transform`
     image_valid : (n,) bool; an INVALID picture still has its place among the frames
@@ -47,7 +48,7 @@ class Sequence:
     header : the fields that belong to no frame
     """
 
-    frames: NDArray[np.generic] | None
+    frames: Frames | None
     time_s: Array
     transforms: Mapping[str, Transform]
     image_valid: NDArray[np.bool_]
@@ -90,30 +91,45 @@ class Sequence:
         return PoseStream(self.time_s[usable], orthonormalised(pose[usable]), name=name)
 
 
-def read_sequence(path: str | Path) -> Sequence:
+def read_sequence(path: str | Path, *, on_disk: bool = False) -> Sequence:
     """Read a PLUS sequence, compressed or not, with its pixels inside or beside it.
+
+    Parameters
+    ----------
+    on_disk : leave the frames on disk: a read-only `numpy.memmap` of the file itself, which must not change
+        meanwhile, or, where they are compressed, of a temporary file that is gone with the array (in the
+        folder that the environment variable TMPDIR names). Frames that would take half of the free memory
+        stay there in any case, so that a recording may be larger than memory
 
     Raises
     ------
     FileError
-        If the file is no sequence, its pixels are short, or a transform is not 16 numbers; the
+        If the file is no sequence, its pixels are too few or too many, or a transform is not 16 numbers; the
         sentence names the frame.
+
+    Notes
+    -----
+    Reading needs the memory of the frames that it keeps, and 16 MB. A volume of frames on disk,
+    ``reconstruct(plus_sweep(read_sequence(path, on_disk=True), config))``, needs the memory of its voxels.
     """
     path = Path(path)
     if not path.is_file():
         raise FileError(f"{path} is not a file.")
-    header, frame_fields, pixels = _split(path)
-    sizes = [int(v) for v in header.get("DimSize", "").split() if v.isdigit()]
-    if len(sizes) != 3:
+    header, frame_fields, data_path, offset = _split(path)
+    words = header.get("DimSize", "").split()
+    if len(words) != 3 or not all(word.isdigit() for word in words):
         raise FileError(
             f"{path.name}: DimSize = {header.get('DimSize')!r}; expected width, height and number of frames."
         )
-    width, height, n = sizes
+    width, height, n = map(int, words)
     stray = [k for k in frame_fields if k >= n]
     if stray:
         raise FileError(
             f"{path.name}: fields of frame {stray[0]}, but DimSize has {n} frames (0 to {n - 1})."
         )
+    frames = None
+    if width * height > 1:
+        frames = _read_frames(path, header, data_path, offset, (n, height, width), on_disk)
     rows = [frame_fields.get(k, {}) for k in range(n)]
     names = sorted({name for row in rows for name in row})
     transforms = {
@@ -126,42 +142,38 @@ def read_sequence(path: str | Path) -> Sequence:
     time_s = np.array([_number(path, k, row.get("Timestamp", "nan")) for k, row in enumerate(rows)])
     status = [row.get("ImageStatus", row.get("Status", "OK")) for row in rows]
     return Sequence(
-        None if width * height <= 1 else _pixels(path, header, pixels, (n, height, width)),
+        frames,
         time_s,
         transforms,
-        np.array([s == "OK" for s in status], dtype=bool) & (width * height > 1),
+        np.array([s == "OK" for s in status], dtype=bool) & (frames is not None),
         {name: tuple(row.get(name, "") for row in rows) for name in names if name not in known},
         header,
     )
 
 
-def _split(path: Path) -> tuple[dict[str, str], dict[int, dict[str, str]], bytes]:
-    """Header fields, frame fields by frame, and what follows the last line of the header."""
-    raw = path.read_bytes()
+def _split(path: Path) -> tuple[dict[str, str], dict[int, dict[str, str]], Path, int]:
+    """Header fields, frame fields by frame, and the file and byte where the pixels begin."""
     header: dict[str, str] = {}
     frames: dict[int, dict[str, str]] = {}
-    start = 0
-    while start < len(raw):
-        end = raw.find(b"\n", start)
-        end = len(raw) if end < 0 else end
-        key, equals, value = raw[start:end].decode("latin-1").partition("=")
-        key, value, start = key.strip(), value.strip(), end + 1
-        if not equals:
-            continue
-        found = FRAME_KEY.fullmatch(key)
-        if found:
-            frames.setdefault(int(found[1]), {})[found[2]] = value
-        else:
-            header[key] = value
-        if key == "ElementDataFile":
-            return header, frames, raw[start:] if value == "LOCAL" else _beside(path, value)
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST_LINE):
+            key, equals, value = line.decode("latin-1").partition("=")
+            key, value = key.strip(), value.strip()
+            if not equals:
+                continue
+            found = FRAME_KEY.fullmatch(key)
+            if found:
+                frames.setdefault(int(found[1]), {})[found[2]] = value
+            else:
+                header[key] = value
+            if key == "ElementDataFile":
+                if value == "LOCAL":
+                    return header, frames, path, file.tell()
+                beside = path.parent / value
+                if not beside.is_file():
+                    raise FileError(f"{path.name}: the pixel file {value} is not in {path.parent.name}/.")
+                return header, frames, beside, 0
     raise FileError(f"{path.name}: no line ElementDataFile = ...; expected it last in a sequence's header.")
-
-
-def _beside(path: Path, name: str) -> bytes:
-    if not (path.parent / name).is_file():
-        raise FileError(f"{path.name}: the pixel file {name} is not in {path.parent.name}/.")
-    return (path.parent / name).read_bytes()
 
 
 def _number(path: Path, frame: int, text: str) -> float:
@@ -188,46 +200,53 @@ def _transform(path: Path, rows: list[dict[str, str]], name: str) -> Transform:
     return Transform(pose, valid)
 
 
-def _pixels(
-    path: Path, header: dict[str, str], raw: bytes, shape: tuple[int, int, int]
-) -> NDArray[np.generic]:
+def _read_frames(
+    path: Path,
+    header: dict[str, str],
+    data_path: Path,
+    offset: int,
+    shape: tuple[int, int, int],
+    on_disk: bool,
+) -> Frames:
     kind = header.get("ElementType", "")
     if kind not in ELEMENT_TYPES:
         raise FileError(f"{path.name}: ElementType = {kind!r}; expected one of {', '.join(ELEMENT_TYPES)}.")
-    if header.get("CompressedData", "False").lower() == "true":
-        try:
-            raw = zlib.decompress(raw)
-        except zlib.error as reason:
-            raise FileError(
-                f"{path.name}: the compressed frames end early or are damaged ({reason})."
-            ) from None
-    dtype = np.dtype(ELEMENT_TYPES[kind]).newbyteorder("<")
-    expected = int(np.prod(shape)) * dtype.itemsize
-    if len(raw) < expected:
-        complete = len(raw) // (expected // shape[0])
-        raise FileError(
-            f"{path.name}: {len(raw)} bytes of pixels; expected {expected} for {shape[0]} frames. "
-            f"Frame {complete} is the first that is not complete. Was the copy cut off?"
-        )
-    frames = np.frombuffer(raw, dtype=dtype, count=int(np.prod(shape))).reshape(shape)
-    return _to_mf(path, header.get("UltrasoundImageOrientation", "XX"), frames)
+    if not shape[0]:
+        raise FileError(f"{path.name}: DimSize = {header['DimSize']!r} has no frame; expected one or more.")
+    stored = Stored(
+        data_path,
+        offset,
+        shape,
+        np.dtype(ELEMENT_TYPES[kind]).newbyteorder("<"),
+        header.get("CompressedData", "False").lower() == "true",
+        f"DimSize = {' '.join(header['DimSize'].split())}",
+    )
+    to_mf = _turn(path, header.get("UltrasoundImageOrientation", "XX"))
+    on_disk = stays_on_disk(stored.nbytes, on_disk)
+    if on_disk and not stored.compressed:
+        return to_mf(stored.mapped())
+    turned = to_mf(np.broadcast_to(stored.dtype.type(0), shape)).shape
+    return gathered(map(to_mf, stored.blocks()), turned, stored.dtype, on_disk=on_disk)
 
 
-def _to_mf(path: Path, orientation: str, frames: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Frames turned so that columns run from the marked side and rows from near to far."""
+def _turn(path: Path, orientation: str) -> Callable[[Frames], Frames]:
+    """What turns frames so that columns run from the marked side and rows from near to far: a view."""
     letters = orientation.strip().upper()[:2]
     if letters == "XX":
-        return frames
-    if len(letters) != 2 or not (
-        (letters[0] in LATERAL and letters[1] in AXIAL) or (letters[0] in AXIAL and letters[1] in LATERAL)
-    ):
+        return lambda frames: frames
+    lateral, axial = sorted(letters, key=AXIAL.__contains__) if len(letters) == 2 else "??"
+    if lateral not in LATERAL or axial not in AXIAL:
         raise FileError(
             f"{path.name}: UltrasoundImageOrientation = {orientation!r}; expected letters such as MF or UN."
         )
-    if letters[0] in AXIAL:  # columns run along the beam, as in RF data
-        frames, letters = np.swapaxes(frames, 1, 2), letters[::-1]
-    if letters[0] == "U":
-        frames = frames[:, :, ::-1]
-    if letters[1] == "N":
-        frames = frames[:, ::-1]
-    return np.ascontiguousarray(frames)
+    columns, rows = (
+        slice(None, None, -1 if lateral == "U" else 1),
+        slice(None, None, -1 if axial == "N" else 1),
+    )
+
+    def to_mf(frames: Frames) -> Frames:
+        if letters[0] in AXIAL:  # columns run along the beam, as in RF data
+            frames = np.swapaxes(frames, 1, 2)
+        return frames[:, rows, columns]
+
+    return to_mf
