@@ -110,6 +110,21 @@ def test_every_method_equals_its_naive_twin(rng, method, reach):
     assert np.array_equal(values, before, equal_nan=True), "the argument is not written to"
 
 
+def test_few_holes_in_long_rows_and_many_are_summed_alike(rng):
+    """Crowded rows are summed as a whole, others hole by hole: both equal the twin and each other's bytes."""
+    values = rng.uniform(1, 255, (9, 10, 150)).astype(np.float32)
+    values[rng.random(values.shape) < 0.004] = np.nan
+    values[2:7, 1:7, 20:25] = np.nan  # steps up to 3, a few in each row
+    values[:, 4, 60:64] = np.nan
+    values[5, 8, 5:140:2] = np.nan  # a crowded row
+    few, _ = fill_holes(values, method="nearest", reach=3)
+    assert np.allclose(few, twin(values, None, "nearest", 3), rtol=1e-6)
+    for left in (8, 14, 53):  # the same holes in short rows, which are crowded
+        part = np.ascontiguousarray(values[:, :, left : left + 24])
+        short, _ = fill_holes(part, method="nearest", reach=3)
+        assert short[:, :, 3:-3].tobytes() == few[:, :, left + 3 : left + 21].tobytes()
+
+
 def test_several_sticks_are_averaged_by_their_length(rng):
     values, weight = speckles(rng, share=0.2)
     got, filled = fill_holes(values, method="stick", reach=3, spacing_mm=SPACING, sticks=3)

@@ -94,6 +94,7 @@ def fill_holes(
     array([[[10., 20., 30., 40., nan]]], dtype=float32)
     """
     from navkit.reconstruction import _fill_kernels as kernels
+    from navkit.reconstruction import _fill_steps as distances
 
     spacing = np.asarray(spacing_mm, dtype=float)
     mass = np.empty((0, 0, 0), dtype=np.float32)
@@ -101,9 +102,9 @@ def fill_holes(
         mass = np.ascontiguousarray(weight, dtype=np.float32)
     _check(values, method, reach, spacing, sigma, sticks, mass, threads)
     values = np.ascontiguousarray(values)
-    out, filled = values.copy(), np.zeros(values.shape, dtype=bool)
+    filled = np.zeros(values.shape, dtype=bool)
     if method == "none" or not values.size:
-        return out, filled
+        return values.copy(), filled
 
     nz, cap = values.shape[0], reach + 1
     starts = range(0, nz, PLANES_A_TASK)
@@ -121,28 +122,29 @@ def fill_holes(
                     progress(done, stages * nz)
 
         in_plane, steps = np.empty(values.shape, dtype=np.uint8), np.empty(values.shape, dtype=np.uint8)
-        run(kernels.steps_in_plane, values, cap, into=(in_plane,))
-        run(kernels.steps_across_planes, in_plane, cap, into=(steps,))
+        out = np.empty_like(values)
+        run(distances.steps_in_plane, values, cap, into=(in_plane, out))
+        run(distances.steps_across_planes, in_plane, cap, into=(steps,))
         if method == "custusx":
             known = steps == 0
             some = known.any(axis=0)
             lowest = np.where(some, known.argmax(axis=0), nz)
             highest = np.where(some, nz - 1 - known[::-1].argmax(axis=0), -1)
             # what lies outside is no hole: out of reach. A copy, for planes read each other's steps
-            run(kernels.forget_outside, known, lowest, highest, cap, into=(steps,))
+            run(distances.forget_outside, known, lowest, highest, cap, into=(steps,))
 
         result = (out, filled)
         norms = np.linalg.norm(DIRECTIONS * (spacing / spacing.min())[::-1], axis=1)
         if method in ("custusx", "nearest"):
             run(kernels.mean_of_cube, values, steps, reach, into=result)
         elif method == "stick":
-            run(kernels.sticks, values, steps, reach, DIRECTIONS, norms, sticks, np.inf, into=result)
+            run(distances.sticks, values, steps, reach, DIRECTIONS, norms, sticks, np.inf, into=result)
         elif method == "distance":
             run(kernels.table_mean, values, steps, _inverse_distances(reach, spacing), into=result)
         elif method == "convolution":
             taps = _gaussians(reach, spacing, SCALES, SHARES)
             run(kernels.gaussian_mean, values, mass, steps, taps, into=result)
-            run(kernels.sticks, values, steps, reach, DIRECTIONS, norms, 1, STICK_SHARE, into=result)
+            run(distances.sticks, values, steps, reach, DIRECTIONS, norms, 1, STICK_SHARE, into=result)
         else:
             taps = _gaussians(reach, spacing, (sigma,), (1.0,))
             run(kernels.gaussian_mean, values, mass, steps, taps, into=result)
@@ -200,5 +202,5 @@ def _check(
         raise ValueError(
             f"weight has {got}; method 'accumulate' expected one number for each of {values.shape}."
         )
-    if not (mass[~np.isnan(values)] > 0).all():
+    if not ((mass > 0) | np.isnan(values)).all():
         raise ValueError("weight is not positive in every known voxel; is it of another volume?")

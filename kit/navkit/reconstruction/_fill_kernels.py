@@ -1,119 +1,98 @@
-"""The loops of hole filling, compiled by numba. Private: `fill_holes` is the door.
+"""The weighted means of hole filling, compiled by numba. Private: `fill_holes` is the door.
 
-Every kernel owns the planes ``k_from <= k < k_to`` of what it writes and reads only known voxels, so the
-result depends neither on the order nor on the number of threads. ``steps`` (nz, ny, nx) uint8 is the
-chessboard distance in voxels to the nearest known voxel: 0 is known, `cap` is "out of reach".
+Every kernel owns the planes ``k_from <= k < k_to`` of what it writes, reads only known voxels and adds them
+in the same order for every voxel, so the result does not depend on the number of threads. ``steps`` is
+explained in _fill_steps.py. What several rows need of row j is kept in ``j & last`` of a ring of rows, as
+many as a power of two, which stays in the processor's cache.
 """
 
 import numpy as np
 from numba import njit
 
-
-@njit(nogil=True, cache=True)
-def steps_in_plane(values, cap, k_from, k_to, out):  # type: ignore[no-untyped-def]
-    """Chessboard distance to the nearest known voxel of the same plane, at most `cap`."""
-    _, ny, nx = values.shape
-    row = np.empty((ny, nx), dtype=np.uint8)
-    for k in range(k_from, k_to):
-        for j in range(ny):
-            d = cap
-            for i in range(nx):
-                d = 0 if values[k, j, i] == values[k, j, i] else min(d + 1, cap)
-                row[j, i] = d
-            for i in range(nx - 1, -1, -1):
-                d = min(row[j, i], min(d + 1, cap))
-                row[j, i] = d
-        for j in range(ny):
-            out[k, j, :] = row[j]
-            for jj in range(max(j - cap + 1, 0), min(j + cap, ny)):
-                _closer(row[jj], np.uint8(abs(jj - j)), out[k, j])
-
-
-@njit(nogil=True, cache=True)
-def steps_across_planes(in_plane, cap, k_from, k_to, out):  # type: ignore[no-untyped-def]
-    """Chessboard distance to the nearest known voxel of any plane, from the distances in the planes."""
-    nz, ny, _ = in_plane.shape
-    for k in range(k_from, k_to):
-        for j in range(ny):
-            out[k, j, :] = in_plane[k, j]
-            for kk in range(max(k - cap + 1, 0), min(k + cap, nz)):
-                _closer(in_plane[kk, j], np.uint8(abs(kk - k)), out[k, j])
-
-
-@njit(nogil=True, cache=True)
-def _closer(row, away, out):  # type: ignore[no-untyped-def]
-    for i in range(row.size):
-        out[i] = min(out[i], max(row[i], away))
-
-
-@njit(nogil=True, cache=True)
-def forget_outside(known, lowest, highest, cap, k_from, k_to, steps):  # type: ignore[no-untyped-def]
-    """CustusX fills only between the first and the last known voxel along x, y or z (the union).
-
-    lowest and highest (ny, nx): the first and the last known plane of each column.
-    """
-    _, ny, nx = known.shape
-    low, high = np.empty(nx, dtype=np.int64), np.empty(nx, dtype=np.int64)
-    for k in range(k_from, k_to):
-        low[:], high[:] = ny, -1
-        for j in range(ny):
-            for i in range(nx):
-                if known[k, j, i]:
-                    low[i], high[i] = min(low[i], j), j
-        for j in range(ny):
-            first, last = nx, -1
-            for i in range(nx):
-                if known[k, j, i]:
-                    first, last = min(first, i), i
-            for i in range(nx):
-                along_x, along_y = first <= i <= last, low[i] <= j <= high[i]
-                if not (along_x or along_y or lowest[j, i] <= k <= highest[j, i]):
-                    steps[k, j, i] = cap
+CROWDED = 40  # a row is summed as a whole, in vectors, if more than one of so many voxels needs it
 
 
 @njit(nogil=True, cache=True)
 def mean_of_cube(values, steps, reach, k_from, k_to, out, filled):  # type: ignore[no-untyped-def]
-    """The mean of the known voxels in the smallest cube that has any.
-
-    The rows of the cubes are added first, for all neighbouring holes that need a cube of that size.
-    """
+    """The mean of the known voxels in the smallest cube that has any: summed along z, then y, then x."""
     nz, ny, nx = values.shape
-    total, number = np.empty(nx), np.empty(nx)
-    for k in range(k_from, k_to):
-        for j in range(ny):
-            for s in range(1, reach + 1):
-                first, last = _cluster(steps[k, j], s, 0)
-                while first <= last:
-                    low, high = max(first - s, 0), min(last + s + 1, nx)
-                    total[low:high], number[low:high] = 0.0, 0.0
-                    for kk in range(max(k - s, 0), min(k + s + 1, nz)):
-                        for jj in range(max(j - s, 0), min(j + s + 1, ny)):
-                            _add(values[kk, jj, low:high], total[low:high], number[low:high])
-                    for i in range(first, last + 1):
-                        if steps[k, j, i] == s:
-                            top, bottom = 0.0, 0.0
-                            for ii in range(max(i - s, 0), min(i + s + 1, nx)):
-                                top += total[ii]
-                                bottom += number[ii]
-                            out[k, j, i] = top / bottom
-                            filled[k, j, i] = True
-                    first, last = _cluster(steps[k, j], s, last + 1)
+    total, number = np.zeros(nx + 2 * reach), np.zeros(nx + 2 * reach, dtype=np.float32)
+    top, bottom = np.empty(nx), np.empty(nx, dtype=np.float32)
+    for s in range(1, reach + 1):
+        n_ring = _power_of_two(2 * s + 1)
+        owner = np.empty((n_ring, nx + 1), dtype=np.int32)  # the row j of each sum, and of all of a row
+        sums, sizes = np.empty((n_ring, nx)), np.empty((n_ring, nx), dtype=np.float32)
+        for k in range(k_from, k_to):
+            owner[:] = -1
+            planes = max(k - s, 0), min(k + s + 1, nz)
+            for j in range(ny):
+                holes = _count(steps[k, j], np.uint8(s))
+                rows = max(j - s, 0), min(j + s + 1, ny)
+                if holes * CROWDED > nx:
+                    total[:], number[:] = 0.0, 0.0
+                    for jj in range(rows[0], rows[1]):
+                        slot = jj & (n_ring - 1)
+                        if owner[slot, nx] != jj:
+                            owner[slot] = jj
+                            sums[slot], sizes[slot] = 0.0, 0.0
+                            for kk in range(planes[0], planes[1]):
+                                _add(values[kk, jj], sums[slot], sizes[slot])
+                        _plus(sums[slot], total[reach : reach + nx])
+                        _plus(sizes[slot], number[reach : reach + nx])
+                    top[:], bottom[:] = total[reach - s : reach - s + nx], number[reach - s : reach - s + nx]
+                    for at in range(reach - s + 1, reach + s + 1):
+                        _plus(total[at : at + nx], top)
+                        _plus(number[at : at + nx], bottom)
+                    _put(top, bottom, steps[k, j], np.uint8(s), out[k, j], filled[k, j])
+                elif holes > 0:
+                    _means_of_few(
+                        values, steps, s, planes, rows, k, j, owner, sums, sizes, total, number, out, filled
+                    )
 
 
 @njit(nogil=True, cache=True)
-def _cluster(steps, s, start):  # type: ignore[no-untyped-def]
-    """First and last of the next holes with `s` steps, cubes at most 32 apart; last < first: none left."""
-    nx = steps.size
-    first = start
-    while first < nx and steps[first] != s:
-        first += 1
-    last = first if first < nx else first - 1
-    i = last + 1
-    while first < nx and i < min(last + 2 * s + 33, nx):
-        if steps[i] == s:
-            last = i
-        i += 1
-    return first, last
+def _means_of_few(values, steps, s, planes, rows, k, j, owner, sums, sizes, total, number, out, filled):  # type: ignore[no-untyped-def]
+    """The same sums in the same order, one hole after another; each is made when it is first needed."""
+    nx = values.shape[2]
+    made = 0
+    for i in range(nx):
+        if steps[k, j, i] != s:
+            continue
+        left, right = max(i - s, 0), min(i + s + 1, nx)
+        for c in range(max(made, left), right):
+            total[c], number[c] = 0.0, 0.0
+            for jj in range(rows[0], rows[1]):
+                slot = jj & (owner.shape[0] - 1)
+                if owner[slot, c] != jj:
+                    owner[slot, c] = jj
+                    sums[slot, c], sizes[slot, c] = _along_z(values, planes, jj, c)
+                total[c] += sums[slot, c]
+                number[c] += sizes[slot, c]
+        made = right
+        top, bottom = 0.0, 0.0
+        for c in range(left, right):
+            top += total[c]
+            bottom += number[c]
+        out[k, j, i] = top / bottom
+        filled[k, j, i] = True
+
+
+@njit(nogil=True, cache=True)
+def _along_z(values, planes, j, i):  # type: ignore[no-untyped-def]
+    total, number = 0.0, 0
+    for k in range(planes[0], planes[1]):
+        v = values[k, j, i]
+        total += np.float64(v if v == v else np.float32(0))
+        number += v == v
+    return total, number
+
+
+@njit(nogil=True, cache=True)
+def _power_of_two(least):  # type: ignore[no-untyped-def]
+    n = 1
+    while n < least:
+        n *= 2
+    return n
 
 
 @njit(nogil=True, cache=True)
@@ -126,27 +105,28 @@ def gaussian_mean(values, mass, steps, taps, k_from, k_to, out, filled):  # type
     nz, ny, nx = values.shape
     levels, _, n_taps = taps.shape
     reach = n_taps - 1
+    n_ring = _power_of_two(2 * reach + 1)
+    ring = np.empty((n_ring, levels, 2, nx))  # weighted along z
     pair = np.empty((2, nx))  # what two rows hold together: sum and mass
-    plane = np.empty((ny, levels, 2, nx))
     row = np.zeros((2, nx + 2 * reach))
     ends = np.empty((2, nx))
     for k in range(k_from, k_to):
-        if not _any(steps[k], reach):
-            continue
-        for j in range(ny):
-            plane[j] = 0.0
-            for d in range(n_taps):
-                pair[:] = 0.0
-                for kk in range(k - d, k + d + 1, max(2 * d, 1)):
-                    if 0 <= kk < nz:
-                        _add_massive(values, mass, kk, j, pair)
-                for level in range(levels):
-                    for q in range(2):
-                        _axpy(taps[level, 0, d], pair[q], plane[j, level, q])
+        made = 0
         for j in range(ny):
             first, last = _span(steps[k, j], 1, reach)
             if last < first:
                 continue
+            for jj in range(max(made, j - reach), min(j + reach + 1, ny)):
+                ring[jj & (n_ring - 1)] = 0.0
+                for d in range(n_taps):
+                    pair[:] = 0.0
+                    for kk in range(k - d, k + d + 1, max(2 * d, 1)):
+                        if 0 <= kk < nz:
+                            _add_massive(values, mass, kk, jj, pair)
+                    for level in range(levels):
+                        for q in range(2):
+                            _axpy(taps[level, 0, d], pair[q], ring[jj & (n_ring - 1), level, q])
+            made = j + reach + 1
             ends[:] = 0.0
             for level in range(levels):
                 row[:] = 0.0
@@ -154,7 +134,8 @@ def gaussian_mean(values, mass, steps, taps, k_from, k_to, out, filled):  # type
                     for jj in range(j - d, j + d + 1, max(2 * d, 1)):
                         if 0 <= jj < ny:
                             for q in range(2):
-                                _axpy(taps[level, 1, d], plane[jj, level, q], row[q, reach : reach + nx])
+                                line = ring[jj & (n_ring - 1), level, q]
+                                _axpy(taps[level, 1, d], line, row[q, reach : reach + nx])
                 for q in range(2):
                     _spread(row[q], taps[level, 2], ends[q])
             _divide(ends, steps[k, j], reach, first, last, out[k, j], filled[k, j])
@@ -169,33 +150,34 @@ def table_mean(values, steps, table, k_from, k_to, out, filled):  # type: ignore
     """
     nz, ny, nx = values.shape
     reach = table.shape[0] - 1
+    n_ring = _power_of_two(2 * reach + 1)
+    ring = np.empty((n_ring, reach + 1, 2, nx))  # the sums and numbers of the two rows dz planes away
     row = np.zeros((2, nx + 2 * reach))
     ends = np.empty((2, nx))
     for k in range(k_from, k_to):
+        made = 0
         for j in range(ny):
             first, last = _span(steps[k, j], 1, reach)
             if last < first:
                 continue
+            for jj in range(max(made, j - reach), min(j + reach + 1, ny)):
+                for dz in range(reach + 1):
+                    pair = ring[jj & (n_ring - 1), dz]
+                    pair[:] = 0.0
+                    for kk in range(k - dz, k + dz + 1, max(2 * dz, 1)):
+                        if 0 <= kk < nz:
+                            _add(values[kk, jj], pair[0], pair[1])
+            made = j + reach + 1
             ends[:] = 0.0
             for dz in range(reach + 1):
                 for dy in range(reach + 1):
-                    row[:] = 0.0
-                    for kk in range(k - dz, k + dz + 1, max(2 * dz, 1)):
-                        for jj in range(j - dy, j + dy + 1, max(2 * dy, 1)):
-                            if 0 <= kk < nz and 0 <= jj < ny:
-                                _add(values[kk, jj], row[0, reach : reach + nx], row[1, reach : reach + nx])
                     for q in range(2):
+                        row[q] = 0.0
+                        for jj in range(j - dy, j + dy + 1, max(2 * dy, 1)):
+                            if 0 <= jj < ny:
+                                _plus(ring[jj & (n_ring - 1), dz, q], row[q, reach : reach + nx])
                         _spread(row[q], table[dz, dy], ends[q])
             _divide(ends, steps[k, j], reach, first, last, out[k, j], filled[k, j])
-
-
-@njit(nogil=True, cache=True)
-def _any(steps, reach):  # type: ignore[no-untyped-def]
-    for j in range(steps.shape[0]):
-        first, last = _span(steps[j], 1, reach)
-        if first <= last:
-            return True
-    return False
 
 
 @njit(nogil=True, cache=True)
@@ -222,11 +204,37 @@ def _divide(ends, steps, reach, first, last, out, filled):  # type: ignore[no-un
 
 @njit(nogil=True, cache=True)
 def _add(values, total, number):  # type: ignore[no-untyped-def]
+    zero = np.float32(0)
     for i in range(values.size):
         v = values[i]
         known = v == v
-        total[i] += np.float64(v) if known else 0.0
-        number[i] += 1.0 if known else 0.0
+        total[i] += np.float64(v if known else zero)
+        number[i] += np.float32(1) if known else zero
+
+
+@njit(nogil=True, cache=True)
+def _plus(row, total):  # type: ignore[no-untyped-def]
+    for i in range(row.size):
+        total[i] += row[i]
+
+
+@njit(nogil=True, cache=True)
+def _count(steps, s):  # type: ignore[no-untyped-def]
+    n = 0
+    for i in range(steps.size):
+        n += steps[i] == s
+    return n
+
+
+@njit(nogil=True, cache=True, error_model="numpy")  # 0 / 0 is NaN: a test would forbid vectors
+def _put(top, bottom, steps, s, out, filled):  # type: ignore[no-untyped-def]
+    for i in range(out.size):
+        top[i] /= np.float64(bottom[i])
+    for i in range(out.size):
+        mean, old = np.float32(top[i]), out[i]
+        out[i] = mean if steps[i] == s else old
+    for i in range(out.size):
+        filled[i] = filled[i] | (steps[i] == s)
 
 
 @njit(nogil=True, cache=True)
@@ -257,83 +265,3 @@ def _spread(row, weights, total):  # type: ignore[no-untyped-def]
         left, right, w = row[reach - d : reach - d + n], row[reach + d : reach + d + n], weights[d]
         for i in range(n):
             total[i] += w * (left[i] + right[i])
-
-
-@njit(nogil=True, cache=True)
-def sticks(values, steps, reach, directions, norms, count, share, k_from, k_to, out, filled):  # type: ignore[no-untyped-def]
-    """Linear interpolation along the `count` shortest sticks that end in known voxels (all ties included).
-
-    directions (13, 3) as (dz, dy, dx); norms (13,) their lengths. A stick has at most 2 * reach + 1 voxels.
-    Its value takes min(1, share / length of the shortest stick) of the hole, what is in `out` the rest.
-    """
-    nz, ny, nx = values.shape
-    flat, distance = values.ravel(), steps.ravel()
-    score, value = np.empty(13), np.empty(13)
-    for k in range(k_from, k_to):
-        for j in range(ny):
-            for i in range(nx):
-                s = np.int64(steps[k, j, i])
-                if s == 0 or s > reach:
-                    continue
-                here = (k * ny + j) * nx + i
-                best = np.inf
-                for n in range(13):
-                    score[n] = np.inf
-                    dz, dy, dx = directions[n]
-                    longest = 2 * reach
-                    if count == 1 and best < np.inf:  # a longer one cannot win any more
-                        longest = min(longest, np.int64(best / norms[n] + 1e-9) - 1)
-                    if 2 * s > longest:
-                        continue
-                    stride = (dz * ny + dy) * nx + dx
-                    ahead = min(_room(k, dz, nz), _room(j, dy, ny), _room(i, dx, nx))
-                    behind = min(_room(k, -dz, nz), _room(j, -dy, ny), _room(i, -dx, nx))
-                    f = _walk(distance, here, stride, s, min(ahead, longest - s))
-                    if f == 0:
-                        continue
-                    b = _walk(distance, here, -stride, s, min(behind, longest - f))
-                    if b == 0:
-                        continue
-                    score[n] = (f + b + 1) * norms[n]
-                    value[n] = (b * flat[here + f * stride] + f * flat[here - b * stride]) / (f + b)
-                    best = min(best, score[n])
-                if best == np.inf:
-                    continue
-                part = min(1.0, share / best)
-                total, weight, used = 0.0, 0.0, 0
-                while used < count and best < np.inf:
-                    following = np.inf
-                    for n in range(13):
-                        if score[n] == best:
-                            total += value[n] / best
-                            weight += 1 / best
-                            used += 1
-                        elif best < score[n] < following:
-                            following = score[n]
-                    best = following
-                rest = (1 - part) * out[k, j, i] if part < 1 else 0.0
-                out[k, j, i] = part * (total / weight) + rest
-                filled[k, j, i] = True
-
-
-@njit(nogil=True, cache=True)
-def _room(at, step, size):  # type: ignore[no-untyped-def]
-    """How many steps fit before the border."""
-    if step == 0:
-        return size + 255
-    return size - 1 - at if step > 0 else at
-
-
-@njit(nogil=True, cache=True)
-def _walk(distance, here, stride, nearest, farthest):  # type: ignore[no-untyped-def]
-    """Steps to the first known voxel, from `nearest` to `farthest`; 0 if there is none.
-
-    Where the nearest known voxel is d away in any direction, d steps can be taken at once.
-    """
-    n = nearest
-    while n <= farthest:
-        d = distance[here + n * stride]
-        if d == 0:
-            return n
-        n += np.int64(d)
-    return 0
