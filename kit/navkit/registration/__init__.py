@@ -9,8 +9,33 @@ References
 .. [1] Fitzpatrick, Proc. SPIE 7261, 2009, doi:10.1117/12.813601.
 """
 
-from navkit.geometry import RigidFit, fit_rigid
-from navkit.registration._theory import expected_fre, expected_tre, tre_covariance
+from navkit.geometry import (
+    RigidFit,
+    fit_rigid,
+)
+from navkit.registration._pairs import (
+    Mistake,
+    OutlierTest,
+    diagnose_pairs,
+    find_outliers,
+)
+from navkit.registration._points import (
+    LandmarkAccuracy,
+    PairFit,
+    fast_orientation,
+    fit_affine,
+    fit_rigid_anisotropic,
+    fit_translation,
+    landmark_accuracy,
+)
+from navkit.registration._theory import (
+    expected_fre,
+    expected_tre,
+    fre_covariance,
+    isotropic_covariance,
+    tre_covariance,
+    tre_map,
+)
 from navkit.registration._tree import (
     Change,
     Datum,
@@ -18,6 +43,18 @@ from navkit.registration._tree import (
     orient_reference,
     register_to_image,
     register_to_patient,
+)
+from navkit.registration._uncertainty import (
+    Ellipsoid,
+    NextFiducial,
+    SimulatedErrors,
+    WorstTarget,
+    confidence_ellipsoid,
+    next_fiducial,
+    simulate_tre,
+    tre_probability,
+    tre_quantile,
+    worst_target,
 )
 from navkit.registration._warp import (
     BSplineWarp,
@@ -33,19 +70,43 @@ __all__ = [
     "BSplineWarp",
     "Change",
     "Datum",
+    "Ellipsoid",
     "Folding",
+    "LandmarkAccuracy",
+    "Mistake",
+    "NextFiducial",
+    "OutlierTest",
+    "PairFit",
     "Registrations",
     "RigidFit",
+    "SimulatedErrors",
     "ThinPlate",
+    "WorstTarget",
     "check_folding",
+    "confidence_ellipsoid",
+    "diagnose_pairs",
     "expected_fre",
     "expected_tre",
+    "fast_orientation",
+    "find_outliers",
+    "fit_affine",
     "fit_bspline",
     "fit_rigid",
+    "fit_rigid_anisotropic",
     "fit_thin_plate",
+    "fit_translation",
+    "fre_covariance",
     "invert_warp",
+    "isotropic_covariance",
+    "landmark_accuracy",
+    "next_fiducial",
     "orient_reference",
     "register_to_image",
     "register_to_patient",
+    "simulate_tre",
     "tre_covariance",
+    "tre_map",
+    "tre_probability",
+    "tre_quantile",
+    "worst_target",
 ]
