@@ -28,7 +28,8 @@ ABOVE["files"] = {
 }
 ABOVE["datasets"] = ABOVE["files"] | {"files"}
 ABOVE["viewing"] = ABOVE["datasets"] | {"datasets"}
-ABOVE["__main__"] = set(ABOVE) | {"viewing"}
+ABOVE["figures"] = ABOVE["viewing"] | {"viewing"}
+ABOVE["__main__"] = set(ABOVE) - {"figures"}
 ABOVE["__init__"] = set()
 
 

@@ -1,11 +1,17 @@
 """The command line for recordings of your own: ``navkit reconstruct``, ``info``, ``datasets``."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from navkit.ultrasound import Sweep
 
 app = typer.Typer(
     help="Surgical navigation with ultrasound: recordings in, volumes out. "
@@ -53,42 +59,69 @@ def reconstruct(
         Literal["agreed", "image"],
         typer.Option(help="Take the image's pixel spacing where it contradicts the probe data."),
     ] = "agreed",
+    quality: Annotated[
+        Literal["none", "quick", "full"],
+        typer.Option(
+            help="What is told of the volume. quick takes less than a third of the time on top; full "
+            "reconstructs again, from halves of the frames and without some: four times the time."
+        ),
+    ] = "quick",
+    figure: Annotated[Path | None, typer.Option(help="Also draw the quality: FILE.png")] = None,
 ) -> None:
     """Reconstruct a tracked ultrasound sweep as a volume in the patient reference."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from dataclasses import replace
 
     from navkit import files
     from navkit import reconstruction as rec
 
-    if recording.suffix.lower() in (".mha", ".mhd"):
-        if config is None:
-            raise files.FileError(
-                f"{recording.name} is a PLUS sequence; expected --config FILE with the probe's calibration."
-            )
-        plus = files.read_plus_config(config)
-        sweep = files.plus_sweep(files.read_sequence(recording), plus, name=recording.stem)
-    else:
-        sweep = files.read_acquisition(
-            recording, extrapolate=extrapolate, filter_strength=filter_strength, spacing_from=spacing_from
-        )
-    grid = rec.output_grid(sweep, spacing_mm=spacing, orientation=orientation)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("Reconstructing")
+    if figure is not None and figure.suffix.lower() != ".png":
+        raise files.FileError(f"{figure.name} ends in {figure.suffix!r}; expected .png.")
+    with _progress() as bar:
+        task = bar.add_task("Reading", total=None)
+
+        def stage(what: str) -> Callable[[int, int], None]:
+            bar.reset(task, description=what, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        sweep = _read_sweep(recording, config, extrapolate, filter_strength, spacing_from)
+        grid = rec.output_grid(sweep, spacing_mm=spacing, orientation=orientation)
         volume = rec.reconstruct(
             sweep,
             grid,
             method=method,
             compounding=compounding,
             radius_mm=radius,
-            fill=fill,
-            fill_steps=fill_steps,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=stage("Reconstructing"),
         )
-        bar.update(task, description="Writing")
+        if fill != "none":
+            values, filled = rec.fill_holes(
+                volume.values,
+                weight=volume.weight,
+                method=fill,
+                reach=fill_steps,
+                spacing_mm=grid.spacing_mm,
+                progress=stage("Filling"),
+            )
+            volume = replace(volume, values=values, filled=filled)
+        stage("Writing")
         files.write_volume(volume, output)
+        if quality != "none" or figure is not None:
+            stage("Checking")
+            report = rec.quality_report(
+                sweep,
+                volume,
+                repeat=quality == "full",
+                method=method,
+                compounding=compounding,
+                fill=fill,
+                fill_steps=fill_steps,
+                radius_mm=radius,
+            )
+            if figure is not None:
+                from navkit import viewing
+
+                drawn = viewing.quality_figure(report, sweep, volume)
+                viewing.save(drawn, figure, viewing.quality_words(report))
     nz, ny, nx = grid.shape
     x, y, z = grid.extent_mm
     how = f", {compounding}" if method in ("pnn", "splat") else ""
@@ -101,6 +134,29 @@ def reconstruct(
         f"{100 * float((volume.weight > 0).mean()):.1f} % of the voxels have data"
         + (f", {100 * float(volume.filled.mean()):.1f} % are filled." if fill != "none" else ".")
     )
+    if quality != "none":
+        typer.echo("\n".join(report.summary()))
+
+
+def _read_sweep(
+    recording: Path,
+    config: Path | None,
+    extrapolate: bool,
+    filter_strength: int,
+    spacing_from: Literal["agreed", "image"],
+) -> "Sweep":
+    from navkit import files
+
+    if recording.suffix.lower() not in (".mha", ".mhd"):
+        return files.read_acquisition(
+            recording, extrapolate=extrapolate, filter_strength=filter_strength, spacing_from=spacing_from
+        )
+    if config is None:
+        raise files.FileError(
+            f"{recording.name} is a PLUS sequence; expected --config FILE with the probe's calibration."
+        )
+    plus = files.read_plus_config(config)
+    return files.plus_sweep(files.read_sequence(recording), plus, name=recording.stem)
 
 
 @app.command(epilog="Example: navkit info US_Acq/US-Acq_03")
@@ -158,15 +214,21 @@ def datasets(
             typer.echo(f"{one.name:24} {one.kind:12} {size:>9}  {one.licence:13} {there}")
 
 
-def _made(name: str) -> Path:
-    """Make a data set behind a progress bar."""
+def _progress() -> "Progress":
+    """A bar with the time left on the terminal; where there is none it is silent."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _made(name: str) -> Path:
+    """Make a data set behind a progress bar."""
     from navkit import datasets as data
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _progress() as bar:
         task = bar.add_task(f"Making {name}", total=None)
         return data.make(name, progress=lambda done, total: bar.update(task, completed=done, total=total))
 
@@ -189,6 +251,8 @@ def run(application: Callable[[], None], *mendable: type[Exception]) -> int:
 
 def main() -> None:
     """The console script."""
+    # SIGTERM alone would leave half-written files behind; so it ends as everything else does
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(run(app))
 
 

@@ -195,6 +195,21 @@ def test_a_volume_comes_back_with_its_place_and_its_holes(tmp_path, rng, ending)
     assert len(list(tmp_path.iterdir())) == (2 if ending == ".mhd" else 1)
 
 
+def test_a_header_is_moved_after_the_pixels_that_it_speaks_of(tmp_path, rng, monkeypatch):
+    volume = reconstruct(hand_sweep(rng))
+    moved = []
+    replace_file = Path.replace
+
+    def watched(self, target):
+        moved.append(Path(target).name)
+        return replace_file(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    files.write_volume(volume, tmp_path / "volume.mhd")
+    assert len(moved) == 2
+    assert moved[1] == "volume.mhd"
+
+
 def test_zero_stays_no_data_and_the_darkest_value_is_one(tmp_path, rng):
     sweep = hand_sweep(rng)
     dark = replace(sweep, frames=np.zeros_like(sweep.frames))

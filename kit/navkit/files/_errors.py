@@ -15,13 +15,14 @@ class FileError(ValueError):
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path`; what is written there is moved when the block succeeds.
 
-    All files of the folder move to the folder of `path` in the order of their names.
+    All files of the folder move to the folder of `path`, the one of its name last: it is the header that
+    the others belong to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield folder
-        for part in sorted(folder.iterdir()):
+        for part in sorted(folder.iterdir(), key=lambda part: (part.name == path.name, part.name)):
             part.replace(path.parent / part.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,9 +7,11 @@ drawn with matplotlib; PyVista's scenes are for who asks for them and has OpenGL
 
 from navkit.viewing._figure import MARKS, new_figure, save, show
 from navkit.viewing._gallery import gallery, save_gallery
+from navkit.viewing._quality import quality_figure, quality_words
 from navkit.viewing._reconstruction import (
     compare_slices,
     frames_in_space,
+    slices_through_wires,
     voxel_shares,
     wires_in_their_plane,
 )
@@ -32,9 +34,12 @@ __all__ = [
     "new_figure",
     "orthogonal_slices",
     "point_clouds",
+    "quality_figure",
+    "quality_words",
     "save",
     "save_gallery",
     "show",
+    "slices_through_wires",
     "sweep_and_volume",
     "voxel_shares",
     "wires_in_their_plane",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from navkit.geometry import inverse, transform_points
-from navkit.reconstruction import Volume, WireCross
+from navkit.reconstruction import Volume, WireCross, sample
 from navkit.ultrasound import Sweep
 from navkit.viewing._figure import MARKS, new_figure
 from navkit.viewing._slices import _grey_map, _slab
@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 
 PLANES = {"xy": 0, "xz": 1, "yz": 2}
 """The axes across and down of a slice, and the index of ``values`` (nz, ny, nx) that it holds fixed."""
+BAR_MM = 5.0
 HATCHES = {"measured": ("#d9d9d9", ""), "filled": ("#8fb8d6", "//"), "no data": ("#4a6b8a", "xx")}
 
 
@@ -223,6 +224,44 @@ def wires_in_their_plane(
         )
     handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def slices_through_wires(
+    volumes: Mapping[str, Volume], cross: WireCross, *, within_mm: float = 10.0, title: str = ""
+) -> Figure:
+    """The plane of a cross's two wires through several volumes side by side, in one grey window.
+
+    Wire 1 runs from left to right. Greys are trilinear between the known voxels; the bar is 5 mm long.
+
+    Parameters
+    ----------
+    cross : whose plane is shown, the same in all volumes
+    within_mm : how much is shown to either side of the point where the wires meet
+    """
+    steps = np.arange(-within_mm, within_mm + 0.05, 0.1)
+    across, down = np.meshgrid(steps, steps)
+    points = transform_points(_plane_of(cross), np.stack([across, down, 0 * down], axis=-1))
+    figure, axes = new_figure(len(volumes), width=3.0 * len(volumes), height=3.5)
+    for ax, (name, volume) in zip(np.atleast_1d(axes), volumes.items(), strict=True):
+        extent = (-within_mm - 0.05, within_mm + 0.05, within_mm + 0.05, -within_mm - 0.05)
+        ax.imshow(sample(volume, points), cmap=_grey_map(), vmin=0, vmax=255, extent=extent)
+        end = within_mm - 1.0
+        outline = [patheffects.withStroke(linewidth=5.0, foreground="black")]
+        ax.plot([end - BAR_MM, end], [end, end], color="white", linewidth=3.0, path_effects=outline)
+        ax.text(
+            end - BAR_MM / 2,
+            end - 0.4,
+            f"{BAR_MM:g} mm",
+            color="white",
+            ha="center",
+            va="bottom",
+            path_effects=[patheffects.withStroke(linewidth=2.5, foreground="black")],
+        )
+        ax.set(title=name, xticks=[], yticks=[])
+        ax.grid(False)
     if title:
         figure.suptitle(title)
     return figure
