@@ -146,30 +146,6 @@ def test_filling_as_a_stage_of_its_own_gives_what_reconstruct_fills(navkit, fold
     assert np.array_equal(files.read_volume(out).values, expected)
 
 
-def test_quick_quality_takes_less_than_a_third_on_top(navkit_data, tmp_path):
-    """In seconds of the processor, so that others on the machine do not matter; the best of three."""
-    from navkit.reconstruction import quality_report
-
-    recording = navkit_data / "custusx" / "angio_lab_256x192"
-
-    def seconds(work) -> float:
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-
-    def run_once():
-        nonlocal sweep, volume
-        sweep = files.read_acquisition(recording)
-        volume = reconstruct(sweep, output_grid(sweep, spacing_mm=0.117895))
-        files.write_volume(volume, tmp_path / "v.mha")
-
-    sweep = volume = None
-    run_once()  # compiles
-    whole = min(seconds(run_once) for _ in range(3))
-    told = min(seconds(lambda: quality_report(sweep, volume, repeat=False)) for _ in range(3))
-    assert told < 0.3 * whole
-
-
 # ---- where the volume lies ---------------------------------------------------------------------------------
 
 
