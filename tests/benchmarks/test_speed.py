@@ -3,24 +3,15 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
+from benchmark_sweep import make_benchmark_sweep
 
-from navkit.geometry import pose_from
 from navkit.reconstruction import output_grid, reconstruct
-from navkit.ultrasound import ProbeSector, Sweep
 
 
 @pytest.fixture(scope="module")
-def sweep() -> Sweep:
-    """200 frames of 640 x 480 pixels of 0.2 mm over 110 mm, tilting and yawing: 61 million pixels."""
-    sector = ProbeSector("linear", 128.0, (0, 96), (319.5, 0), (0.2, 0.2), (0, 639, 0, 479), (480, 640))
-    s = np.linspace(-1, 1, 200)
-    turn = Rotation.from_euler("xyz", np.stack([0 * s, 10 * s, 5 * np.sin(5 * s)], axis=1), degrees=True)
-    pose = pose_from(turn, np.outer(55 * s, [1, 0, 0])) @ sector.t_M_p()
-    frames = np.random.default_rng(0).integers(0, 256, size=(200, 480, 640), dtype=np.uint8)
-    return Sweep(frames, s, pose, sector, np.ones(200, dtype=bool))
+def sweep():
+    return make_benchmark_sweep()
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -1,31 +1,17 @@
-"""Pixels into voxels: every rule against a slow twin, live and out of core against the batch."""
+"""Pixels into voxels: every rule against a slow twin."""
 
-import tracemalloc
-import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
+from reconstructions import EVERY, oblique_grid, same
 from sweeps import hand_sweep, small_sector
 
-from navkit.geometry import inverse, pose_from, transform_points
+from navkit.geometry import inverse
 from navkit.reconstruction import Grid, Reconstructor, output_grid, reconstruct, reconstruct_dual
 from navkit.reconstruction._kernels import clipped, runs_of
 from navkit.reconstruction._voxelwise import voxelwise
 from navkit.ultrasound import ProbeSector, Sweep, split_angio
-
-COMPOUNDING = ("mean", "max", "last", "first", "median3")
-EVERY = [("pnn", c) for c in COMPOUNDING] + [("splat", c) for c in COMPOUNDING]
-
-
-def oblique_grid(sweep: Sweep) -> Grid:
-    """Unequal sides, turned, and too small for the sweep: pixels leave it on every side."""
-    box = output_grid(sweep, spacing_mm=(0.7, 0.6, 0.8))
-    middle = transform_points(box.pr_M_d, np.array(box.extent_mm) / 2)
-    turn = Rotation.from_matrix(box.pr_M_d[:3, :3]) * Rotation.from_rotvec([0.5, -0.3, 0.4])
-    pr_M_d = pose_from(turn, middle) @ pose_from(np.eye(3), [-3.1, -2.9, -1.7])
-    return Grid((6, 11, 9), (0.7, 0.6, 0.8), pr_M_d)
 
 
 def positions(sweep: Sweep, grid: Grid, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +63,23 @@ def twin(sweep, grid, method, rule, importance=None, reject_below=0):
     for index, greys in kept.items():
         values[index] = chosen(greys, rule)
     return values, weight
+
+
+@pytest.mark.parametrize("compounding", ["mean", "last"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_pixel_belongs_to_the_nearer_voxel_however_near_the_middle_it_lies(axis, compounding):
+    sector = ProbeSector("linear", 1.0, (0, 1), (0, 0), (2.0, 2.0), (0, 0, 0, 0), (1, 2))
+    grid = Grid((3, 4, 5), (1.0, 1.0, 1.0), np.eye(4))
+    for off, voxel in ((1e-9, 2), (-1e-9, 1)):
+        live = Reconstructor(grid, sector, compounding=compounding)
+        pose = np.eye(4)
+        pose[:3, 3] = 1.0
+        pose[axis, 3] = 1.5 + off
+        live.insert(np.full((1, 2), 90, np.uint8), pose)
+        found = np.argwhere(live.volume().weight)[0]
+        expected = [1, 1, 1]
+        expected[2 - axis] = voxel
+        assert found.tolist() == expected
 
 
 @pytest.mark.parametrize(("method", "compounding"), EVERY)
@@ -166,50 +169,6 @@ def test_splat_keeps_every_pixel_that_lies_inside_and_a_constant(rng):
     assert (volume.weight > 0).sum() > 1.2 * (reconstruct(flat, grid).weight > 0).sum()
 
 
-# ---- the same bytes --------------------------------------------------------------------------------------
-
-
-def same(a, b) -> bool:
-    return (
-        a.values.tobytes() == b.values.tobytes()
-        and a.weight.tobytes() == b.weight.tobytes()
-        and a.weight.dtype == b.weight.dtype
-        and a.filled.tobytes() == b.filled.tobytes()
-    )
-
-
-@pytest.mark.parametrize(("method", "compounding"), EVERY)
-def test_threads_and_blocks_do_not_change_a_byte(rng, method, compounding):
-    sweep = hand_sweep(rng, n=20)
-    sweep = replace(sweep, valid=np.arange(20) % 7 != 3)
-    keywords = {"method": method, "compounding": compounding}
-    for grid in (oblique_grid(sweep), output_grid(sweep, spacing_mm=0.35)):
-        batch = reconstruct(sweep, grid, threads=1, **keywords)
-        for threads in (2, 4, 7):
-            assert same(batch, reconstruct(sweep, grid, threads=threads, **keywords))
-        live = Reconstructor(grid, sweep.sector, threads=2, **keywords)
-        for n in np.flatnonzero(sweep.valid):  # one after another, looking in between
-            live.insert(sweep.frames[n], sweep.pr_M_p[n])
-            if n == 5:
-                live.volume()
-        assert same(batch, live.volume())
-        live = Reconstructor(grid, sweep.sector, threads=3, **keywords)
-        for n in range(0, 20, 6):
-            block = slice(n, n + 6)
-            live.insert(sweep.frames[block], sweep.pr_M_p[block], valid=sweep.valid[block])
-        assert same(batch, live.volume())
-
-
-def test_where_the_frames_lie_does_not_matter(rng):
-    sweep = hand_sweep(rng)
-    grid = output_grid(sweep, spacing_mm=0.5)
-    plain = reconstruct(sweep, grid)
-    frozen = np.frombuffer(sweep.frames.tobytes(), np.uint8).reshape(sweep.frames.shape)
-    for frames in (frozen, np.asfortranarray(sweep.frames), np.repeat(sweep.frames, 2, axis=2)[:, :, ::2]):
-        assert same(plain, reconstruct(replace(sweep, frames=frames), grid))
-    assert not frozen.flags.writeable
-
-
 # ---- two channels ----------------------------------------------------------------------------------------
 
 
@@ -262,96 +221,7 @@ def test_channels_with_a_lost_frame_belong_together(rng):
     assert 0 < one.weight.sum() < reconstruct(sweep, one.grid).weight.sum()
 
 
-# ---- larger than memory ----------------------------------------------------------------------------------
-
-
-def long_sweep(tmp_path, n: int = 600) -> tuple[Sweep, Grid]:
-    """36 MB of frames in a file, mapped; a volume of 12,000 voxels."""
-    sector = ProbeSector("linear", 30.0, (0, 20), (149.5, 0), (0.1, 0.1), (0, 299, 0, 199), (200, 300))
-    s = np.linspace(-1, 1, n)[:, None]
-    turn = Rotation.from_euler("xyz", [10, -20, 30] + s * [3, 4, 2], degrees=True)
-    frames = np.memmap(tmp_path / "frames.raw", np.uint8, "w+", shape=(n, 200, 300))
-    for k in range(n):
-        frames[k] = np.add.outer(np.arange(200), np.arange(300) + 3 * k) % 251
-    frames.flush()
-    frames = np.memmap(tmp_path / "frames.raw", np.uint8, "r", shape=(n, 200, 300))
-    pose = pose_from(turn, s * [9.0, 1.0, 2.0]) @ sector.t_M_p()
-    sweep = Sweep(frames, np.arange(n) / 25, pose, sector, np.arange(n) % 9 != 4, "long")
-    return sweep, output_grid(sweep, spacing_mm=1.0)
-
-
-def peak_bytes(work) -> tuple[int, object]:
-    """The most memory that Python and numpy held at once, beyond what was there; without mapped files."""
-    work()  # compiled and warm
-    tracemalloc.start()
-    try:
-        result = work()
-        return tracemalloc.get_traced_memory()[1], result
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize("method", ["pnn", "splat"])
-def test_a_mapped_sweep_needs_the_volume_and_a_few_frames(tmp_path, method):
-    sweep, grid = long_sweep(tmp_path)
-    voxels, frame = np.prod(grid.shape), sweep.frames[0].nbytes
-    peak, volume = peak_bytes(lambda: reconstruct(sweep, grid, method=method, threads=2))
-    padded = np.prod(np.add(grid.shape, (4, 2, 2))) / voxels if method == "splat" else 1.0
-    assert peak < 17 * padded * voxels + 50 * frame  # most of the 50 is the sector's mask in the making
-    assert peak < sweep.frames.nbytes / 10
-    in_memory = replace(sweep, frames=np.array(sweep.frames))
-    assert same(volume, reconstruct(in_memory, grid, method=method))
-
-
-def test_compressed_frames_stream_in_blocks(tmp_path):
-    sweep, grid = long_sweep(tmp_path)
-    (tmp_path / "frames.z").write_bytes(zlib.compress(sweep.frames.tobytes(), 1))
-    size, block = sweep.frames[0].nbytes, 16
-
-    def stream():
-        live = Reconstructor(grid, sweep.sector, threads=2)
-        unpack, done, rest = zlib.decompressobj(), 0, b""
-        with (tmp_path / "frames.z").open("rb") as packed:
-            while done < len(sweep):
-                few = min(block, len(sweep) - done)
-                raw = bytearray()
-                while len(raw) < few * size:
-                    raw += unpack.decompress(rest or packed.read(65536), few * size - len(raw))
-                    rest = unpack.unconsumed_tail
-                here = slice(done, done + few)
-                frames = np.frombuffer(raw, np.uint8).reshape(few, *sweep.sector.shape)
-                live.insert(frames, sweep.pr_M_p[here], valid=sweep.valid[here])
-                done += few
-        return live.volume()
-
-    peak, volume = peak_bytes(stream)
-    assert same(volume, reconstruct(sweep, grid))
-    assert peak < sweep.frames.nbytes / 3
-
-
-def test_the_estimate_covers_what_is_allocated(tmp_path, monkeypatch):
-    """Large enough that nothing else counts: the peak is at most the estimate, and not far below it."""
-    sweep, _ = long_sweep(tmp_path, n=12)
-    grid = output_grid(sweep, spacing_mm=0.15)
-    asked = []
-    monkeypatch.setattr(
-        "navkit.reconstruction._live.demand_memory",
-        lambda grid, each: asked.append(each * np.prod(grid.shape)),
-    )
-    for method in ("pnn", "splat"):
-        peak, _ = peak_bytes(lambda method=method: reconstruct(sweep, grid, method=method, threads=2))
-        assert 0.8 * asked[-1] < peak < 1.05 * asked[-1] + 1e6
-
-
 # ---- bad input -------------------------------------------------------------------------------------------
-
-
-def test_a_grid_of_a_million_million_voxels_is_refused_at_once(rng):
-    sweep = hand_sweep(rng)
-    grid = Grid((10_000, 10_000, 10_000), (1e-3, 1e-3, 1e-3), np.eye(4))
-    for method in ("pnn", "splat"):
-        with pytest.raises(ValueError, match=r"need 17000\.0 GB of memory and .* Take a larger spacing"):
-            reconstruct(sweep, grid, method=method)
 
 
 def test_what_cannot_be_used_is_a_sentence(rng):
@@ -388,21 +258,6 @@ def test_one_frame_has_no_volume_of_its_own_but_fills_a_given_grid(rng):
         reconstruct(one)
     grid = output_grid(sweep, spacing_mm=0.6)
     assert 0 < reconstruct(one, grid).weight.sum() <= sweep.sector.mask().sum()
-
-
-def test_frames_of_another_size_or_type_are_refused_and_nothing_is_inserted(rng):
-    sweep = hand_sweep(rng)
-    live = Reconstructor(output_grid(sweep, spacing_mm=0.6), sweep.sector)
-    for frames in (sweep.frames[:, :-1], sweep.frames.astype(float), sweep.frames[:3]):
-        with pytest.raises(ValueError, match="Were they cropped or scaled"):
-            live.insert(frames, sweep.pr_M_p)
-    pose = sweep.pr_M_p.copy()
-    pose[13] = np.inf
-    with pytest.raises(ValueError, match="frame 13 is not finite"):
-        live.insert(sweep.frames, pose)
-    assert not live.volume().weight.any()
-    with pytest.raises(ValueError, match="method is 'vnn'; expected 'pnn' or 'splat'"):
-        Reconstructor(live.grid, sweep.sector, method="vnn")
 
 
 def test_the_clip_rectangle_gives_plus_box(rng):

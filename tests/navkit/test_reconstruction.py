@@ -233,7 +233,7 @@ def test_a_volume_that_does_not_fit_into_memory_is_refused_before_it_is_allocate
     ):
         reconstruct(sweep, output_grid(sweep, spacing_mm=1e-3))
     grid = output_grid(sweep, spacing_mm=0.5)
-    needed = 17 * np.prod(grid.shape)
+    needed = 13 * np.prod(grid.shape)
     for free, refused in ((needed / 0.85, False), (needed / 0.95, True)):
         monkeypatch.setattr("psutil.virtual_memory", lambda free=free: SimpleNamespace(available=free))
         if refused:

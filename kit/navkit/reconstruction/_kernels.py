@@ -2,12 +2,14 @@
 
 Threads share a volume by owning slabs of z, decided on the integer voxel index, so no voxel is ever
 written by two of them and the result does not depend on their number. A row of pixels is a line through
-the voxels: it is cut to the slab first, exactly, so that the loop over its pixels needs no test.
+the voxels: it is cut to the slab first, exactly, so that the loops over its pixels need no test; one finds
+the voxels, which vectorises, and one for each channel adds to them.
 
-A voxel is one 64-bit word: how many pixels in the upper bits, what it keeps of them in the lower ones.
-With "mean" that is their sum; with "median3" the number of the last frame (18 bits), how many frames there
-were, 3 for more (2), and the last three greys (24). Nothing runs over below 268 million pixels a voxel, a
-million with "median3", each pixel as often as it is important.
+A voxel is one word: how many pixels in the upper bits, what it keeps of them in the lower ones. A plain mean
+takes 32 bits, 12 for the count and 20 for the sum, and carries them to a wide word of 64 before they run
+over. All else takes wide words: 28 bits and, of a mean, the sum; or 20 bits and, of "median3", the number of
+the last frame (18), how many frames there were, 3 for more (2), and the last three greys (24). Nothing runs
+over below 268 million pixels a voxel, a million with "median3", each as often as it is important.
 """
 
 import numpy as np
@@ -15,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 MEAN, MAX, LAST, FIRST, MEDIAN = range(5)
+WIDEST_ROW = 2047  # pixels that a word of 32 bits takes between two looks at its count
 
 
 @njit(nogil=True, cache=True)
@@ -66,133 +69,122 @@ def kept(word, grey, mode, number):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def paste(frames, runs, importance, reject, plain, voxel_M_p, mode, number, z_from, z_to, words):  # type: ignore[no-untyped-def]
-    """Put the pixels of one frame into their nearest voxels, within slab z_from <= k < z_to.
+def line(voxel_M_p, run, shift, low, high):  # type: ignore[no-untyped-def]
+    """A run of pixels (row, first column, the one after the last) as a line through the voxels.
 
-    frames : for each channel (h, w) uint8; words : (channels, nz, ny, nx) uint64; runs (n, 3): row, first
-    column and the one after the last; importance (h, w) uint8; darker than `reject` is left out;
-    plain: all pixels count once, for a mean.
+    Returns where its row begins, moved by `shift`, and the columns with low <= (x, y, z) < high.
     """
-    _, _, ny, nx = words.shape
+    r, a, b = run[0], run[1], run[2]
+    x0 = voxel_M_p[0, 1] * r + voxel_M_p[0, 3] + shift
+    y0 = voxel_M_p[1, 1] * r + voxel_M_p[1, 3] + shift
+    z0 = voxel_M_p[2, 1] * r + voxel_M_p[2, 3] + shift
+    a, b = clipped(z0, voxel_M_p[2, 0], float(low[2]), float(high[2]), a, b)
+    a, b = clipped(y0, voxel_M_p[1, 0], float(low[1]), float(high[1]), a, b)
+    a, b = clipped(x0, voxel_M_p[0, 0], float(low[0]), float(high[0]), a, b)
+    return x0, y0, z0, a, b
+
+
+@njit(nogil=True, cache=True)
+def nearest(voxel_M_p, run, z_from, shape, index):  # type: ignore[no-untyped-def]
+    """The columns of a run that a slab of `shape` (nz, ny, nx) from layer `z_from` on has, and their voxels.
+
+    Voxels are counted within the slab, in `index` from its first element on.
+    """
+    nz, ny, nx = shape
+    # half a voxel is added once, so that the whole part is "nearest"
+    x0, y0, z0, a, b = line(voxel_M_p, run, 0.5, (0, 0, z_from), (nx, ny, z_from + nz))
+    dx, dy, dz = voxel_M_p[0, 0], voxel_M_p[1, 0], voxel_M_p[2, 0]
+    first, y_step, z_step = np.int32(z_from), np.int32(nx), np.int32(ny * nx)
+    for n in range(max(b - a, 0)):
+        c = float(np.int32(a + n))
+        i, j, k = np.int32(x0 + dx * c), np.int32(y0 + dy * c), np.int32(z0 + dz * c)
+        index[n] = (k - first) * z_step + j * y_step + i
+    return a, b
+
+
+@njit(nogil=True, cache=True)
+def widened(word):  # type: ignore[no-untyped-def]
+    """A word of 32 bits as one of 64."""
+    return (np.uint64(word >> np.uint32(20)) << np.uint64(36)) | np.uint64(word & np.uint32(0xFFFFF))
+
+
+@njit(nogil=True, cache=True)
+def counted(slab, voxel, grey):  # type: ignore[no-untyped-def]
+    """The word of a voxel, in which it has been written, with one pixel more."""
+    word = np.uint32(slab[voxel] + np.uint32(1 << 20) + grey)
+    slab[voxel] = word
+    return word
+
+
+@njit(nogil=True, cache=True)
+def carry(at, slab, wide):  # type: ignore[no-untyped-def]
+    """Empty the voxels `at` of a slab into its wide words."""
+    for voxel in at:
+        wide[voxel] += widened(slab[voxel])
+        slab[voxel] = 0
+
+
+@njit(nogil=True, cache=True)
+def add(frames, runs, voxel_M_p, z_from, words, wide):  # type: ignore[no-untyped-def]
+    """Add the pixels of one frame, each once, to a plain mean of their nearest voxels in one slab.
+
+    frames : for each channel (h, w) uint8; runs (n, 3): row, first column and the one after the last;
+    words (channels, nz, ny, nx) uint32, from layer `z_from` on; wide: as words, uint64. Returns whether
+    anything has been carried to `wide`.
+    """
+    shape = words.shape[1:]
+    index = np.empty(frames[0].shape[1], np.int32)
+    carried = False
+    for run in runs:
+        a, b = nearest(voxel_M_p, run, z_from, shape, index)
+        at = index[: max(b - a, 0)]
+        for channel in range(0, len(frames), 2):  # two at once do not wait for each other
+            other = min(channel + 1, len(frames) - 1)
+            grey, slab = frames[channel][run[0]][a:b], words[channel].ravel()
+            grey_2, slab_2 = frames[other][run[0]][a:b], words[other].ravel()
+            most = np.uint32(0)
+            if channel == other:
+                for n in range(len(at)):
+                    most |= counted(slab, np.uint32(at[n]), grey[n])
+            else:
+                for n in range(len(at)):
+                    most |= counted(slab, np.uint32(at[n]), grey[n])
+                    most |= counted(slab_2, np.uint32(at[n]), grey_2[n])
+            if most >> np.uint32(31):
+                carried = True
+                for one in range(channel, other + 1):
+                    carry(at, words[one].ravel(), wide[one].ravel())
+    return carried
+
+
+@njit(nogil=True, cache=True)
+def paste(frames, runs, voxel_M_p, z_from, words, importance, reject, mode, number):  # type: ignore[no-untyped-def]
+    """As `add`, whatever a voxel keeps; words are wide.
+
+    importance (h, w) uint8: how often a pixel counts in a mean; darker ones than `reject` are left out.
+    """
     shift = np.uint64(44 if mode == MEDIAN else 36)
     one = np.uint64(1) << shift
     above = ~(one - np.uint64(1))
-    dx, dy, dz = voxel_M_p[0, 0], voxel_M_p[1, 0], voxel_M_p[2, 0]
-    width = importance.shape[1]
-    columns = np.arange(width).astype(np.float64)
-    index = np.empty(width, np.uint32)  # within the slab
-    base = z_from * ny * nx
-    for n in range(len(runs)):
-        r = runs[n, 0]
-        # half a voxel is added once, so that the whole part is "nearest"
-        x0 = voxel_M_p[0, 1] * r + voxel_M_p[0, 3] + 0.5
-        y0 = voxel_M_p[1, 1] * r + voxel_M_p[1, 3] + 0.5
-        z0 = voxel_M_p[2, 1] * r + voxel_M_p[2, 3] + 0.5
-        a, b = clipped(z0, dz, float(z_from), float(z_to), runs[n, 1], runs[n, 2])
-        a, b = clipped(y0, dy, 0.0, float(ny), a, b)
-        a, b = clipped(x0, dx, 0.0, float(nx), a, b)
-        if a >= b:
-            continue
-        for c in range(a, b):
-            i = np.int32(x0 + dx * columns[c])
-            j = np.int32(y0 + dy * columns[c])
-            k = np.int32(z0 + dz * columns[c])
-            index[c] = np.uint32((np.int64(k) * ny + j) * nx + i - base)
+    shape = words.shape[1:]
+    index = np.empty(importance.shape[1], np.int32)
+    for run in runs:
+        a, b = nearest(voxel_M_p, run, z_from, shape, index)
         for channel in range(len(frames)):
-            greys, weights = frames[channel][r], importance[r]
-            slab = words[channel, z_from:z_to].ravel()
-            at = index[a]
-            word = slab[at]
+            greys, weights, slab = frames[channel][run[0]], importance[run[0]], words[channel].ravel()
+            voxel, word = np.uint32(0), slab[0]
             for c in range(a, b):
-                if index[c] != at:  # neighbours often share a voxel
-                    slab[at] = word
-                    at = index[c]
-                    word = slab[at]
+                here = np.uint32(index[c - a])
+                if here != voxel:  # neighbours often share a voxel
+                    slab[voxel] = word
+                    voxel, word = here, slab[here]
                 grey = np.uint64(greys[c])
-                if plain:
-                    word += one + grey
-                elif mode == MEAN:
-                    word += np.uint64(weights[c]) * np.uint64(greys[c] >= reject) * (one + grey)
-                elif greys[c] >= reject:
-                    word = ((word & above) + one) | kept(word, grey, mode, number)
-            slab[at] = word
-
-
-@njit(nogil=True, cache=True)
-def spread(frames, runs, importance, reject, voxel_M_p, z_from, z_to, sums):  # type: ignore[no-untyped-def]
-    """Share each pixel among its eight voxels, trilinear weights, within slab z_from <= k < z_to.
-
-    sums : (channels, z_to - z_from + 2, ny + 2, nx + 2, 2) float32: weight times grey and weight. A rim of
-    one voxel takes what lies outside, so that the loop needs no test; neighbours' rims are theirs to count.
-    """
-    _, _, ny, nx, _ = sums.shape
-    dx, dy, dz = voxel_M_p[0, 0], voxel_M_p[1, 0], voxel_M_p[2, 0]
-    for n in range(len(runs)):
-        r = runs[n, 0]
-        # the rim of one voxel is added once: voxel -1 is the first of `sums`
-        x0 = voxel_M_p[0, 1] * r + voxel_M_p[0, 3] + 1.0
-        y0 = voxel_M_p[1, 1] * r + voxel_M_p[1, 3] + 1.0
-        z0 = voxel_M_p[2, 1] * r + voxel_M_p[2, 3] + 1.0
-        a, b = clipped(z0, dz, float(z_from), float(z_to + 1), runs[n, 1], runs[n, 2])
-        a, b = clipped(y0, dy, 0.0, float(ny - 1), a, b)
-        a, b = clipped(x0, dx, 0.0, float(nx - 1), a, b)
-        for channel in range(len(frames)):
-            greys, weights, out = frames[channel][r], importance[r], sums[channel].ravel()
-            for c in range(a, b):
-                if greys[c] < reject:
-                    continue
-                x, y, z = x0 + dx * c, y0 + dy * c, z0 + dz * c
-                i, j, k = np.int32(x), np.int32(y), np.int32(z)
-                u, v, w = np.float32(x - i), np.float32(y - j), np.float32(z - k)
-                grey, rest = np.float32(greys[c]), np.float32(1.0)
-                w1 = w * np.float32(weights[c])
-                w0 = np.float32(weights[c]) - w1
-                w01, w11 = w0 * v, w1 * v
-                w00, w10 = w0 - w01, w1 - w11
-                at = np.uint64(2 * (((k - z_from) * ny + j) * nx + i))
-                u0 = rest - u
-                ug, u0g = u * grey, u0 * grey
-                for m in range(4):
-                    share = w00 if m == 0 else w01 if m == 1 else w10 if m == 2 else w11
-                    here = at + np.uint64(2 * nx * (m % 2) + 2 * nx * ny * (m // 2))
-                    out[here] += share * u0g
-                    out[here + np.uint64(1)] += share * u0
-                    out[here + np.uint64(2)] += share * ug
-                    out[here + np.uint64(3)] += share * u
-
-
-@njit(nogil=True, cache=True)
-def spread_kept(frames, runs, importance, reject, voxel_M_p, mode, number, z_from, z_to, words):  # type: ignore[no-untyped-def]
-    """As `paste`, for what is not a mean: a pixel reaches those of its eight voxels of weight 1/8 or more."""
-    _, _, ny, nx = words.shape
-    shift = np.uint64(44 if mode == MEDIAN else 36)
-    one = np.uint64(1) << shift
-    above = ~(one - np.uint64(1))
-    dx, dy, dz = voxel_M_p[0, 0], voxel_M_p[1, 0], voxel_M_p[2, 0]
-    for n in range(len(runs)):
-        r = runs[n, 0]
-        x0 = voxel_M_p[0, 1] * r + voxel_M_p[0, 3]
-        y0 = voxel_M_p[1, 1] * r + voxel_M_p[1, 3]
-        z0 = voxel_M_p[2, 1] * r + voxel_M_p[2, 3]
-        a, b = clipped(z0, dz, float(z_from - 1), float(z_to), runs[n, 1], runs[n, 2])
-        a, b = clipped(y0, dy, -1.0, float(ny), a, b)
-        a, b = clipped(x0, dx, -1.0, float(nx), a, b)
-        for c in range(a, b):
-            x, y, z = x0 + dx * c, y0 + dy * c, z0 + dz * c
-            i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
-            for kk in range(max(k, z_from), min(k + 2, z_to)):
-                for jj in range(max(j, 0), min(j + 2, ny)):
-                    for ii in range(max(i, 0), min(i + 2, nx)):
-                        share = (1.0 - abs(x - ii)) * (1.0 - abs(y - jj)) * (1.0 - abs(z - kk))
-                        if share < 0.125:
-                            continue
-                        for channel in range(len(frames)):
-                            grey = np.uint64(frames[channel][r, c])
-                            if grey >= reject:
-                                word = words[channel, kk, jj, ii]
-                                words[channel, kk, jj, ii] = ((word & above) + one) | kept(
-                                    word, grey, mode, number
-                                )
+                if grey >= reject:
+                    if mode == MEAN:
+                        word += np.uint64(weights[c]) * (one + grey)
+                    else:
+                        word = ((word & above) + one) | kept(word, grey, mode, number)
+            slab[voxel] = word
 
 
 @njit(nogil=True, cache=True)
@@ -207,6 +199,19 @@ def middle(low):  # type: ignore[no-untyped-def]
     if frames == 2:
         return (a + b) / 2
     return max(min(a, b), min(max(a, b), c))
+
+
+@njit(nogil=True, cache=True)
+def added(words, wide, carried, values, weight):  # type: ignore[no-untyped-def]
+    """The means of a slab that `add` has filled, NaN where no pixel fell, and counts."""
+    words, wide, values, weight = words.ravel(), wide.ravel(), values.ravel(), weight.ravel()
+    for n in range(len(words)):
+        word = widened(words[n])
+        if carried:  # untouched, `wide` takes no memory
+            word += wide[n]
+        count, total = word >> np.uint64(36), word & np.uint64((1 << 36) - 1)
+        weight[n] = count
+        values[n] = float(total) / float(count) if count else np.nan
 
 
 @njit(nogil=True, cache=True)
@@ -227,19 +232,6 @@ def unpacked(words, mode, values, weight):  # type: ignore[no-untyped-def]
             values[n] = middle(low)
         else:
             values[n] = low
-
-
-@njit(nogil=True, cache=True)
-def weighed(sums, least, values, weight):  # type: ignore[no-untyped-def]
-    """The weighted means of a slab and their weights; NaN where the weight is below `least`."""
-    nz, ny, nx = values.shape
-    for k in range(nz):
-        for j in range(ny):
-            for i in range(nx):
-                total, share = sums[k + 1, j + 1, i + 1]
-                known = share >= least
-                weight[k, j, i] = share if known else 0.0
-                values[k, j, i] = total / share if known else np.nan
 
 
 def runs_of(used: NDArray[np.bool_]) -> NDArray[np.int64]:

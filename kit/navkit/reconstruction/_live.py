@@ -3,7 +3,8 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import count, pairwise
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,8 @@ from navkit.ultrasound import ProbeSector
 Method = Literal["pnn", "splat"]
 Compounding = Literal["mean", "max", "last", "first", "median3"]
 COMPOUNDING = ("mean", "max", "last", "first", "median3")  # in the order of the kernels' constants
-BYTES_A_VOXEL = 8 + 4 + 4 + 1  # word or sums, value, weight, filled
+WORD_BYTES = {"short": 4, "wide": 8, "sums": 8}  # of a voxel
+RESULT_BYTES = 4 + 4 + 1  # value, weight, filled
 LEAST_WEIGHT = 1 / 512  # PLUS's: a voxel that pixels only graze stays empty
 
 
@@ -24,7 +26,8 @@ class Reconstructor:
     """A volume that grows while frames come in: live, or from a sweep that is larger than memory.
 
     The result is that of `reconstruct`, to the byte, however the frames are cut into blocks. Memory is that
-    of the voxels, 17 bytes each, and one block.
+    of the voxels and one block: 17 bytes a voxel, and 13 for a mean of "pnn" in which each pixel counts once,
+    with 8 more where a voxel gets more than 2047 pixels.
 
     Parameters
     ----------
@@ -65,31 +68,41 @@ class Reconstructor:
             raise ValueError(f"method is {method!r}; expected 'pnn' or 'splat'.")
         if compounding not in COMPOUNDING:
             raise ValueError(f"compounding is {compounding!r}; expected one of {', '.join(COMPOUNDING)}.")
-        demand_memory(grid, channels * BYTES_A_VOXEL)
         from navkit.reconstruction import _kernels
 
         self.grid = grid
         self._mode = COMPOUNDING.index(compounding)
-        self._sums = method == "splat" and compounding == "mean"
         self._splat = method == "splat"
         self._importance = _used_pixels(sector, importance)
         self._runs = _kernels.runs_of(self._importance > 0)
+        r, c = (np.flatnonzero(self._importance.any(axis=axis))[[0, -1]] for axis in (1, 0))
+        self._corners_p = np.array([[x, y, 0, 1] for x in c for y in r])
         self._reject = int(np.ceil(reject_below))
-        self._plain = compounding == "mean" and self._reject <= 0 and int(self._importance.max()) == 1
+        once = self._reject <= 0 and int(self._importance.max()) == 1
+        short = once and self._importance.shape[1] <= _kernels.WIDEST_ROW
+        self._kind = "wide"
+        if compounding == "mean":
+            self._kind = "sums" if self._splat else "short" if short else "wide"
+        demand_memory(grid, channels * (WORD_BYTES[self._kind] + RESULT_BYTES))
         self._channels = channels
         self._voxel_M_pr = inverse(grid.pr_M_voxel())
         self._number = 0
         nz, ny, nx = grid.shape
-        layers = max(1, min((2**31 - 1) // (ny * nx), nz))  # voxels of a slab are counted in 32 bits
+        rim = 1 if self._kind == "sums" else 0
+        # voxels of a slab are counted in 32 bits
+        layers = max(1, min((2**31 - 1) // ((ny + 2 * rim) * (nx + 2 * rim)) - 2 * rim, nz))
         self._workers = max(1, min(threads or os.cpu_count() or 1, nz))
         slabs = max(self._workers, -(-nz // layers))
-        edges = np.linspace(0, nz, slabs + 1).astype(int).tolist()
-        self._slabs = list(pairwise(edges))
-        self._voxels = (
-            [np.zeros((channels, b - a + 2, ny + 2, nx + 2, 2), np.float32) for a, b in self._slabs]
-            if self._sums
-            else [np.zeros((channels, nz, ny, nx), np.uint64)] * slabs
-        )
+        self._slabs = list(pairwise(np.linspace(0, nz, slabs + 1).astype(int).tolist()))
+        shapes = [(channels, b - a + 2 * rim, ny + 2 * rim, nx + 2 * rim) for a, b in self._slabs]
+        if self._kind == "sums":
+            self._voxels = [np.zeros((*shape, 2), np.float32) for shape in shapes]
+        else:
+            word = np.uint32 if self._kind == "short" else np.uint64
+            self._voxels = [np.zeros(shape, word) for shape in shapes]
+        # what short words cannot hold: asked for, but taken only where something is carried
+        self._carry = [np.zeros(shape, np.uint64) for shape in shapes] if self._kind == "short" else []
+        self._carried = False
 
     def insert(
         self,
@@ -130,13 +143,21 @@ class Reconstructor:
                 "numbers. Was the tool out of sight? Mark such frames as not valid."
             )
         voxel_M_p = self._voxel_M_pr @ pose[used]
+        z = voxel_M_p[:, 2] @ self._corners_p.T
+        low, high = z.min(axis=1) - 2, z.max(axis=1) + 2  # the layers that a frame meets, and some
+        lock, told = Lock(), count(1)
 
         def work(slab: int) -> None:
+            a, b = self._slabs[slab]
             for done, n in enumerate(used):
-                pictures = tuple(_plain(one[n]) for one in channels)
-                self._paste(pictures, voxel_M_p[done], self._number + done, slab)
-                if progress is not None and slab == 0:
-                    progress(done + 1, len(used))
+                if low[done] < b and high[done] >= a:
+                    pictures = tuple(_plain(one[n]) for one in channels)
+                    self._paste(pictures, voxel_M_p[done], self._number + done, slab)
+                if progress is not None:
+                    with lock:
+                        frame, rest = divmod(next(told), len(self._slabs))
+                        if rest == 0:
+                            progress(frame, len(used))
 
         self._each_slab(work)
         self._number += len(used)
@@ -147,13 +168,14 @@ class Reconstructor:
 
     def volumes(self) -> tuple[Volume, ...]:
         """As `volume`, of every channel."""
-        from navkit.reconstruction import _kernels
+        from navkit.reconstruction import _kernels, _splat_kernels
 
+        shape, sums = self.grid.shape, self._kind == "sums"
         made = [
             Volume(
-                np.empty(self.grid.shape, np.float32),
-                np.empty(self.grid.shape, np.float32) if self._sums else np.empty(self.grid.shape, np.uint32),
-                np.zeros(self.grid.shape, dtype=bool),
+                np.empty(shape, np.float32),
+                np.empty(shape, np.float32) if sums else np.empty(shape, np.uint32),
+                np.zeros(shape, dtype=bool),
                 self.grid,
             )
             for _ in range(self._channels)
@@ -162,27 +184,31 @@ class Reconstructor:
         def work(slab: int) -> None:
             a, b = self._slabs[slab]
             for channel, one in enumerate(made):
-                voxels = self._voxels[slab][channel]
-                if self._sums:
-                    _kernels.weighed(voxels, LEAST_WEIGHT, one.values[a:b], one.weight[a:b])
+                voxels, result = self._voxels[slab][channel], (one.values[a:b], one.weight[a:b])
+                if self._kind == "sums":
+                    _splat_kernels.weighed(voxels, LEAST_WEIGHT, *result)
+                elif self._kind == "short":
+                    _kernels.added(voxels, self._carry[slab][channel], self._carried, *result)
                 else:
-                    _kernels.unpacked(voxels[a:b], self._mode, one.values[a:b], one.weight[a:b])
+                    _kernels.unpacked(voxels, self._mode, *result)
 
         self._each_slab(work)
         return tuple(made)
 
     def _paste(self, frames: tuple[NDArray[np.uint8], ...], voxel_M_p: ArrayLike, n: int, slab: int) -> None:
-        from navkit.reconstruction import _kernels
+        from navkit.reconstruction import _kernels, _splat_kernels
 
-        pixels = frames, self._runs, self._importance, self._reject
+        given = frames, self._runs, voxel_M_p, self._slabs[slab][0], self._voxels[slab]
         mode = self._mode, np.uint64(n % 2**18)
-        where = *self._slabs[slab], self._voxels[slab]
-        if self._sums:
-            _kernels.spread(*pixels, voxel_M_p, *where)
+        if self._kind == "short":
+            if _kernels.add(*given, self._carry[slab]):
+                self._carried = True
+        elif self._kind == "sums":
+            _splat_kernels.spread(*given, self._importance, self._reject)
         elif self._splat:
-            _kernels.spread_kept(*pixels, voxel_M_p, *mode, *where)
+            _splat_kernels.spread_kept(*given, self._reject, *mode)
         else:
-            _kernels.paste(*pixels, self._plain, voxel_M_p, *mode, *where)
+            _kernels.paste(*given, self._importance, self._reject, *mode)
 
     def _each_slab(self, work: Callable[[int], None]) -> None:
         if len(self._slabs) == 1:

@@ -80,14 +80,25 @@ def reconstruct(
     """
     _check_choice("method", method, get_args(Method))
     _check_choice("fill", fill, get_args(Fill))
+    filling = fill, fill_steps, threads
     if method == "pnn" or method == "splat":
         if radius_mm is not None or plane_limit is not None:
             raise ValueError(
                 f"radius_mm and plane_limit belong to other methods; expected none for {method!r}."
             )
-        pixels = method, compounding, importance, reject_below
-        (volume,) = _pasted((sweep,), grid, *pixels, threads, progress)
-        return _filled(volume, fill, fill_steps, threads)
+        live = Reconstructor(
+            _grid(sweep, grid),
+            sweep.sector,
+            method=method,
+            compounding=compounding,
+            importance=importance,
+            reject_below=reject_below,
+            threads=threads,
+        )
+        live.insert(sweep.frames, sweep.pr_M_p, valid=sweep.valid, progress=progress)
+        volume = live.volume()
+        del live  # its voxels' words need not lie there while holes are filled
+        return _filled(volume, *filling)
     if compounding != "mean" or importance is not None or reject_below:
         raise ValueError(
             f"method {method!r} works voxel by voxel; compounding, importance and reject_below are for "
@@ -106,7 +117,7 @@ def reconstruct(
         threads=threads,
         progress=progress,
     )
-    return _filled(Volume(values, weight, np.zeros(grid.shape, dtype=bool), grid), fill, fill_steps, threads)
+    return _filled(Volume(values, weight, np.zeros(grid.shape, dtype=bool), grid), *filling)
 
 
 def reconstruct_dual(
@@ -142,9 +153,21 @@ def reconstruct_dual(
             "channels of the same frames, as `split_angio` makes them."
         )
     _check_choice("fill", fill, get_args(Fill))
-    pixels = method, compounding, importance, reject_below
-    one, two = _pasted((bmode, angio), grid, *pixels, threads, progress)
-    return _filled(one, fill, fill_steps, threads), _filled(two, fill, fill_steps, threads)
+    live = Reconstructor(
+        _grid(bmode, grid),
+        bmode.sector,
+        method=method,
+        compounding=compounding,
+        importance=importance,
+        reject_below=reject_below,
+        channels=2,
+        threads=threads,
+    )
+    live.insert((bmode.frames, angio.frames), bmode.pr_M_p, valid=bmode.valid, progress=progress)
+    volumes = live.volumes()
+    del live
+    one, two = (_filled(volume, fill, fill_steps, threads) for volume in volumes)
+    return one, two
 
 
 def _check_choice(name: str, given: str, known: tuple[str, ...]) -> None:
@@ -156,33 +179,6 @@ def _grid(sweep: Sweep, grid: Grid | None) -> Grid:
     if not sweep.valid.any():
         raise ValueError(f"sweep {sweep.name!r} has no valid frame; expected at least one with a pose.")
     return output_grid(sweep) if grid is None else grid
-
-
-def _pasted(
-    sweeps: tuple[Sweep, ...],
-    grid: Grid | None,
-    method: Literal["pnn", "splat"],
-    compounding: Compounding,
-    importance: ArrayLike | None,
-    reject_below: int,
-    threads: int | None,
-    progress: Progress | None,
-) -> tuple[Volume, ...]:
-    """Sweeps that share their poses, as volumes without filling."""
-    sweep = sweeps[0]
-    live = Reconstructor(
-        _grid(sweep, grid),
-        sweep.sector,
-        method=method,
-        compounding=compounding,
-        importance=importance,
-        reject_below=reject_below,
-        channels=len(sweeps),
-        threads=threads,
-    )
-    frames = sweep.frames if len(sweeps) == 1 else tuple(one.frames for one in sweeps)
-    live.insert(frames, sweep.pr_M_p, valid=sweep.valid, progress=progress)
-    return live.volumes()
 
 
 def _filled(volume: Volume, fill: Fill, reach: int, threads: int | None) -> Volume:
