@@ -62,10 +62,12 @@ def kept(word, grey, mode, number):  # type: ignore[no-untyped-def]
             greys = (greys << np.uint64(8)) & np.uint64(0xFFFFFF)
             frames = min(frames + np.uint64(1), np.uint64(3))
         return (number << np.uint64(26)) | (frames << np.uint64(24)) | greys | grey
-    old = word & np.uint64((1 << 36) - 1)
-    if word == 0 or mode == LAST or (mode == MAX and grey > old):
+    if mode == LAST:
         return grey
-    return old
+    old = word & np.uint64((1 << 36) - 1)
+    if mode == MAX:
+        return max(old, grey)
+    return grey if word == 0 else old
 
 
 @njit(nogil=True, cache=True)
