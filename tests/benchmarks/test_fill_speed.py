@@ -26,11 +26,11 @@ SAME_KERNEL = {"custusx": "nearest"}
 
 
 def wobbling(sweep):
-    s = np.linspace(-1, 1, len(sweep.pose))
+    s = np.linspace(-1, 1, len(sweep))
     tilt, yaw = 10 * np.sin(2 * np.pi * s), 5 * np.sin(3 * np.pi * s)
     turn = Rotation.from_euler("yz", np.stack([tilt, yaw], axis=1), degrees=True)
     position = np.outer(55 * s, [1.0, 0.0, 0.0])
-    return replace(sweep, pose=pose_from(turn, position) @ sweep.sector.t_M_p())
+    return replace(sweep, pr_M_p=pose_from(turn, position) @ sweep.sector.t_M_p())
 
 
 @pytest.fixture(scope="module", params=["plain", "wobbling"])
