@@ -35,7 +35,7 @@ def reconstruct(
         Path | None, typer.Option(help="PLUS's configuration of the sequence, with calibration and clipping.")
     ] = None,
     method: Annotated[
-        Literal["pnn", "splat", "vnn", "vnn2", "dw", "anisotropic", "path"],
+        Literal["pnn", "splat", "vnn", "vnn2", "dw", "anisotropic", "path", "predict"],
         typer.Option(help="pnn and splat go by pixel, the others by voxel."),
     ] = "pnn",
     compounding: Annotated[

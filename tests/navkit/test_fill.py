@@ -1,5 +1,8 @@
 """Hole filling against its definitions, voxel by voxel, and the methods against each other."""
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -296,3 +299,20 @@ def removed_planes(truth, gap, kept):
             got, _ = fill_holes(holed, method=method, reach=6)
             errors[method] = float(np.abs(got - truth)[inner].mean())
     return errors
+
+
+@pytest.mark.parametrize("method", ["nearest", "custusx", "stick", "gaussian", "convolution"])
+def test_more_memory_than_is_free_is_refused_and_the_estimate_covers_the_peak(method, monkeypatch):
+    values = np.full((120, 150, 200), 90, dtype=np.float32)
+    values[::3] = np.nan
+    needed = (9 if method == "custusx" else 7) * values.size
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=needed / 0.95))
+    with pytest.raises(ValueError, match=r"200 x 150 x 120 voxels of 0.4 mm need .* are free"):
+        fill_holes(values, method=method, spacing_mm=(0.4, 0.5, 0.6))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=needed / 0.85))
+    fill_holes(values[:9], method=method, threads=1)  # compiles
+    tracemalloc.start()
+    fill_holes(values, method=method, threads=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.8 * needed < peak < 1.05 * needed + 1e6

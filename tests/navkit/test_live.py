@@ -176,7 +176,7 @@ def test_the_estimate_covers_what_is_allocated(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
         "navkit.reconstruction._live.demand_memory",
-        lambda grid, each: asked.append(each * np.prod(grid.shape)),
+        lambda shape, spacing_mm, each: asked.append(each * np.prod(shape)),
     )
     for keywords, untouched in (({}, 8), ({"compounding": "max"}, 0), ({"method": "splat"}, 0)):
         peak, _ = peak_bytes(lambda keywords=keywords: reconstruct(sweep, grid, threads=2, **keywords))

@@ -367,7 +367,7 @@ def test_bad_input_is_one_clear_sentence_by_every_method(sweep, method):
         assert np.isfinite(reconstruct(one, grid, method=method).values).any()
 
 
-@pytest.mark.parametrize("method", ["pnn", "splat", "vnn", "path"])
+@pytest.mark.parametrize("method", ["pnn", "splat", "vnn", "path", "predict"])
 def test_an_empty_mask_is_refused_for_a_given_grid_too(sweep, method):
     with pytest.raises(ValueError, match="no pixel is left to use; expected"):
         reconstruct(without_mask(sweep), output_grid(sweep, spacing_mm=0.6), method=method)

@@ -27,7 +27,7 @@ SPACING_MM = 0.25
 METHODS: dict[str, dict[str, Any]] = {
     **{f"pnn, {kept}": {"compounding": kept} for kept in ("mean", "max", "last", "first", "median3")},
     **{f"splat, {kept}": {"method": "splat", "compounding": kept} for kept in ("mean", "max")},
-    **{name: {"method": name} for name in ("vnn", "vnn2", "dw", "anisotropic", "path")},
+    **{name: {"method": name} for name in ("vnn", "vnn2", "dw", "anisotropic", "path", "predict")},
 }
 SHOWN = ("pnn, mean", "splat, mean", "dw", "path")
 SEEN_PR = {"recording": (137.3, 134.5, 100.3), "simulation": (134.21, 134.34, 100.14)}

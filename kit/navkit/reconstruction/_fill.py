@@ -8,12 +8,15 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from navkit.reconstruction._grid import demand_memory
+
 Array = NDArray[np.float64]
 Method = Literal[
     "none", "custusx", "nearest", "gaussian", "accumulate", "distance", "stick", "convolution"
 ]  # fmt: skip
 METHODS = get_args(Method)
 PLANES_A_TASK = 4
+BYTES_A_VOXEL = 4 + 1 + 1 + 1  # value, filled, two distances; "custusx": what is known, twice
 
 # "convolution": a narrow Gaussian and wider ones, each far lighter, in voxels. Together they fall like a
 # power of the distance, so near voxels rule where there are any, and wide gaps are averaged widely. A stick
@@ -79,7 +82,8 @@ def fill_holes(
     Raises
     ------
     ValueError
-        If an array has another shape or type, or a choice is unknown or out of its range.
+        If an array has another shape or type, a choice is unknown or out of its range, or more memory is
+        needed than is free.
 
     References
     ----------
@@ -101,6 +105,7 @@ def fill_holes(
     if method == "accumulate" and weight is not None:
         mass = np.ascontiguousarray(weight, dtype=np.float32)
     _check(values, method, reach, spacing, sigma, sticks, mass, threads)
+    demand_memory(values.shape, spacing, BYTES_A_VOXEL + 2 * (method == "custusx"))
     values = np.ascontiguousarray(values)
     filled = np.zeros(values.shape, dtype=bool)
     if method == "none" or not values.size:

@@ -179,6 +179,22 @@ def output_grid(
     return Grid((nz, ny, nx), spacing, pr_M_d)
 
 
+def demand_memory(
+    shape: tuple[int, ...], spacing_mm: ArrayLike, bytes_a_voxel: float, *, more: float = 0.0
+) -> None:
+    """Refuse before allocating: a process that is killed for want of memory says nothing."""
+    import psutil
+
+    needed = bytes_a_voxel * float(np.prod(shape, dtype=float)) + more
+    free = float(psutil.virtual_memory().available)
+    if needed > 0.9 * free:
+        nz, ny, nx = shape
+        raise ValueError(
+            f"{nx} x {ny} x {nz} voxels of {np.min(spacing_mm):.4g} mm need {needed / 1e9:.1f} GB of memory "
+            f"and {free / 1e9:.1f} GB are free. Take a larger spacing."
+        )
+
+
 def _column_lengths(m: Array) -> Array:
     lengths = np.ones((1, 4))
     lengths[0, :3] = np.linalg.norm(m[:3, :3], axis=0)

@@ -27,6 +27,7 @@ class LeaveOutResult:
     gap_mm : mean distance between the frames kept on the two sides, over the picture
     frames : (m,) indices of the pictures that were compared
     difference : (m, pixels of the mask) float32, volume minus picture
+    gaps_mm : (m,) the same as `gap_mm`, picture by picture
     """
 
     mae: float
@@ -35,6 +36,7 @@ class LeaveOutResult:
     gap_mm: float
     frames: NDArray[np.int64]
     difference: NDArray[np.float32]
+    gaps_mm: Array
 
 
 def leave_out_error(
@@ -108,6 +110,7 @@ def leave_out_error(
         float(np.mean(gaps)),
         valid[middle],
         difference,
+        np.array(gaps),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from navkit.geometry import inverse
-from navkit.reconstruction._grid import Grid, Volume
+from navkit.reconstruction._grid import Grid, Volume, demand_memory
 from navkit.ultrasound import ProbeSector
 
 Method = Literal["pnn", "splat"]
@@ -83,7 +83,7 @@ class Reconstructor:
         self._kind = "wide"
         if compounding == "mean":
             self._kind = "sums" if self._splat else "short" if short else "wide"
-        demand_memory(grid, channels * (WORD_BYTES[self._kind] + RESULT_BYTES))
+        demand_memory(grid.shape, grid.spacing_mm, channels * (WORD_BYTES[self._kind] + RESULT_BYTES))
         self._channels = channels
         self._voxel_M_pr = inverse(grid.pr_M_voxel())
         self._number = 0
@@ -216,20 +216,6 @@ class Reconstructor:
             return
         with ThreadPoolExecutor(self._workers) as pool:
             list(pool.map(work, range(len(self._slabs))))
-
-
-def demand_memory(grid: Grid, bytes_a_voxel: float) -> None:
-    """Refuse before allocating: a process that is killed for want of memory says nothing."""
-    import psutil
-
-    needed = bytes_a_voxel * float(np.prod(grid.shape, dtype=float))
-    free = float(psutil.virtual_memory().available)
-    if needed > 0.9 * free:
-        nz, ny, nx = grid.shape
-        raise ValueError(
-            f"{nx} x {ny} x {nz} voxels of {grid.spacing_mm[0]:.4g} mm need {needed / 1e9:.1f} GB of memory "
-            f"and {free / 1e9:.1f} GB are free. Take a larger spacing."
-        )
 
 
 def _used_pixels(sector: ProbeSector, importance: ArrayLike | None) -> NDArray[np.uint8]:

@@ -7,14 +7,14 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from navkit.reconstruction._grid import Grid, Volume, output_grid
-from navkit.reconstruction._live import Compounding, Reconstructor, demand_memory
+from navkit.reconstruction._grid import Grid, Volume, demand_memory, output_grid
+from navkit.reconstruction._live import Compounding, Reconstructor
 from navkit.ultrasound import Sweep
 
 Progress = Callable[[int, int], None]
-Method = Literal["pnn", "splat", "vnn", "vnn2", "dw", "anisotropic", "path"]
+Method = Literal["pnn", "splat", "vnn", "vnn2", "dw", "anisotropic", "path", "predict"]
 Fill = Literal["none", "custusx", "nearest", "gaussian", "accumulate", "distance", "stick", "convolution"]
-BYTES_A_VOXEL, BYTES_TO_FILL = 4 + 4 + 1, 4 + 1 + 2  # voxel by voxel; without frames
+BYTES_A_VOXEL = 4 + 4 + 1  # voxel by voxel
 
 
 def reconstruct(
@@ -39,7 +39,9 @@ def reconstruct(
     grid : where the voxels lie; left out, `output_grid` with its defaults
     method : pixel by pixel: "pnn", each falls into the voxel whose centre is nearest, or "splat", each is
         shared among its eight voxels with trilinear weights. Voxel by voxel: "vnn", "vnn2", "dw",
-        "anisotropic" and "path" average the frames that pass near, as `voxelwise` says [1]_
+        "anisotropic" and "path" average the frames that pass near, as `voxelwise` says [1]_; "predict"
+        follows the path, smooths as much as the sweep's own held-out frames ask for, and averages frames
+        closer than two voxels: the one to take, dense or sparse
     compounding : what a voxel keeps of its pixels. "mean" is exact with "pnn" (sum over count) and the
         weighted mean with "splat". "max", "last" and "first" go by frame, row and column; with "splat"
         a pixel then reaches the voxels where its weight is 1/8 or more [2]_. "median3" is the median of the
@@ -104,19 +106,27 @@ def reconstruct(
             f"method {method!r} works voxel by voxel; compounding, importance and reject_below are for "
             "'pnn' and 'splat' only."
         )
+    from navkit.reconstruction._predict import predicted
     from navkit.reconstruction._voxelwise import voxelwise
 
     grid = _grid(sweep, grid)
-    demand_memory(grid, BYTES_A_VOXEL if fill == "none" else BYTES_A_VOXEL + BYTES_TO_FILL)
-    values, weight = voxelwise(
-        sweep,
-        grid,
-        method=method,
-        radius_mm=radius_mm,
-        plane_limit=plane_limit,
-        threads=threads,
-        progress=progress,
-    )
+    # beside the voxels, "predict" keeps smoothed frames
+    more = 4 / 3 * float(sweep.valid.sum()) * sweep.sector.mask().size if method == "predict" else 0.0
+    demand_memory(grid.shape, grid.spacing_mm, BYTES_A_VOXEL, more=more)
+    if method == "predict":
+        if plane_limit is not None:
+            raise ValueError(f"plane_limit is {plane_limit}; expected none for method 'predict'.")
+        values, weight = predicted(sweep, grid, radius_mm=radius_mm, threads=threads, progress=progress)
+    else:
+        values, weight = voxelwise(
+            sweep,
+            grid,
+            method=method,
+            radius_mm=radius_mm,
+            plane_limit=plane_limit,
+            threads=threads,
+            progress=progress,
+        )
     return _filled(Volume(values, weight, np.zeros(grid.shape, dtype=bool), grid), *filling)
 
 

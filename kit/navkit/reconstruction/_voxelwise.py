@@ -116,10 +116,7 @@ def voxelwise(
     planes = _planes(sweep, grid, order)
     frames, mask = np.ascontiguousarray(sweep.frames), sweep.sector.mask()
     if not mask.any():
-        raise ValueError(
-            "no pixel is left to use; expected some where the sector and its clip rectangle overlap. Do they "
-            "belong to this picture?"
-        )
+        raise ValueError("no pixel is left to use; expected some where sector and clip rectangle overlap.")
     area = np.pad(mask.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     values = np.full(grid.shape, np.nan, dtype=np.float32)
     weight = np.zeros(grid.shape, dtype=np.float32)
