@@ -19,11 +19,19 @@ from navkit.registration._closest import (
     closest_points,
     cloud_normals,
 )
+from navkit.registration._descriptors import (
+    self_similarity,
+)
 from navkit.registration._icp import (
     IcpResult,
     cube_starts,
     icp,
     perturbed_starts,
+)
+from navkit.registration._images import (
+    Deformation,
+    ImageResult,
+    register_images,
 )
 from navkit.registration._observability import (
     FreeMotion,
@@ -88,10 +96,12 @@ __all__ = [
     "Change",
     "Cloud",
     "Datum",
+    "Deformation",
     "Ellipsoid",
     "Folding",
     "FreeMotion",
     "IcpResult",
+    "ImageResult",
     "LandmarkAccuracy",
     "Mistake",
     "NextFiducial",
@@ -129,8 +139,10 @@ __all__ = [
     "observability",
     "orient_reference",
     "perturbed_starts",
+    "register_images",
     "register_to_image",
     "register_to_patient",
+    "self_similarity",
     "simulate_tre",
     "tre_covariance",
     "tre_map",
