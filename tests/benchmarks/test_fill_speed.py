@@ -36,13 +36,14 @@ def wobbling(sweep):
 @pytest.fixture(scope="module", params=["plain", "wobbling"])
 def sweep(request):
     plain = make_benchmark_sweep()
-    return plain if request.param == "plain" else wobbling(plain)
+    return request.param, plain if request.param == "plain" else wobbling(plain)
 
 
 @pytest.fixture(scope="module", params=[0.5, 0.25])
 def holed(request, sweep):
+    name, sweep = sweep
     grid = output_grid(sweep, spacing_mm=request.param, orientation="reference", mask_reduction=0.0)
-    return request.param, reconstruct(sweep, grid, threads=2)
+    return name, request.param, reconstruct(sweep, grid, threads=2)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def holed(request, sweep):
     + [("stick", 4), ("convolution", 2)],
 )
 def test_holes_per_second(benchmark, holed, method, reach):
-    spacing_mm, volume = holed
+    name, spacing_mm, volume = holed
     holes = int(np.isnan(volume.values).sum())
     weight = volume.weight if method == "accumulate" else None
     keywords = {"method": method, "reach": reach, "weight": weight, "threads": 2}
@@ -59,7 +60,7 @@ def test_holes_per_second(benchmark, holed, method, reach):
     _, filled = benchmark.pedantic(fill_holes, (volume.values,), keywords, rounds=rounds, warmup_rounds=1)
     assert 0 < filled.sum() <= holes
     rate = holes / benchmark.stats.stats.min
-    benchmark.extra_info["holes"] = holes
+    benchmark.extra_info |= {"sweep": name, "spacing_mm": spacing_mm, "holes": holes}
     benchmark.extra_info["holes_per_s"] = round(rate)
     their_holes, seconds = PLUS[spacing_mm]
     theirs = seconds.get(SAME_KERNEL.get(method, method))

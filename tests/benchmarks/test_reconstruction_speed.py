@@ -1,4 +1,4 @@
-"""Speed of the pixel-based reconstruction in Mpixel/s, and against the machine's own copying in one run.
+"""Speed of the reconstruction in Mpixel/s, and against the machine's own copying in one run.
 
 Each row of the report has ``mpixel_per_s``, of the best round and allocation included, and
 ``of_copy_bandwidth``: the bytes of the pixels, read once, over what a plain copy moves in the same time.
@@ -74,3 +74,15 @@ def test_two_channels(benchmark, sweep, method, passes):
         return tuple(reconstruct(sweep, grid, **keywords) for _ in range(2))
 
     measured(benchmark, 2 * sweep.frames.size, work)
+
+
+@pytest.mark.parametrize("method", ["vnn", "vnn2", "dw", "anisotropic", "path", "predict"])
+def test_voxel_by_voxel(benchmark, method):
+    """400 frames, held by a trembling hand, and as many voxels as 256 x 256 x 256."""
+    sweep = make_benchmark_sweep(400, jitter_mm=0.1)
+    grid = output_grid(sweep, max_voxels=256**3, mask_reduction=0.0)
+    benchmark.extra_info["voxels"] = int(np.prod(grid.shape))
+    work = benchmark.pedantic(
+        reconstruct, (sweep, grid), {"method": method, "threads": 2}, rounds=3, warmup_rounds=1
+    )
+    assert np.isfinite(work.values).any()
