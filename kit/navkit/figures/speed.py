@@ -27,7 +27,7 @@ times of two days are compared.
 
 ## Pixel by pixel: 200 frames, voxels of 0.5 mm
 
-Axes of the middle frame, and of the reference. The last column is "middle, 2 threads" over what copying moves.
+Axes of the middle frame, and of the reference. The last column: "middle, 2 threads" over copying.
 
 {pixels}
 ## B-mode and angio: Mpixel/s of both channels, two threads
