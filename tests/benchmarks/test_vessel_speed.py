@@ -7,9 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from navkit import phantoms
 from navkit.geometry import inverse, pose_from, transform_points
-from navkit.registration._centreline import register_centreline
+from navkit.registration import register_centreline, register_vessels
 from navkit.registration._lines import resampled
-from navkit.registration._vessels import register_vessels
 
 
 def seconds(work, rounds=3):

@@ -13,6 +13,11 @@ from navkit.geometry import (
     RigidFit,
     fit_rigid,
 )
+from navkit.registration._centreline import (
+    CentrelineResult,
+    register_centreline,
+    update_centreline,
+)
 from navkit.registration._closest import (
     Cloud,
     Surface,
@@ -81,6 +86,10 @@ from navkit.registration._uncertainty import (
     tre_quantile,
     worst_target,
 )
+from navkit.registration._vessels import (
+    VesselResult,
+    register_vessels,
+)
 from navkit.registration._warp import (
     BSplineWarp,
     Folding,
@@ -93,6 +102,7 @@ from navkit.registration._warp import (
 
 __all__ = [
     "BSplineWarp",
+    "CentrelineResult",
     "Change",
     "Cloud",
     "Datum",
@@ -113,6 +123,7 @@ __all__ = [
     "SimulatedErrors",
     "Surface",
     "ThinPlate",
+    "VesselResult",
     "WorstTarget",
     "check_folding",
     "closest_points",
@@ -139,14 +150,17 @@ __all__ = [
     "observability",
     "orient_reference",
     "perturbed_starts",
+    "register_centreline",
     "register_images",
     "register_to_image",
     "register_to_patient",
+    "register_vessels",
     "self_similarity",
     "simulate_tre",
     "tre_covariance",
     "tre_map",
     "tre_probability",
     "tre_quantile",
+    "update_centreline",
     "worst_target",
 ]
