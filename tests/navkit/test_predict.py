@@ -335,7 +335,7 @@ def test_a_wrong_request_is_a_sentence(rng, options, sentence):
 def test_a_sweep_without_a_path_or_with_a_broken_pose_is_a_sentence(rng):
     sweep = hand_sweep(rng)
     grid = oblique_grid(sweep)
-    with pytest.raises(ValueError, match=r"has 1 valid frame\(s\); expected two at least"):
+    with pytest.raises(ValueError, match=r"has 1 valid frame\(s\); expected at least one"):
         predicted(replace(sweep, valid=np.arange(14) == 3), grid)
     poses = sweep.pr_M_p.copy()
     poses[5, 1, 3] = np.nan

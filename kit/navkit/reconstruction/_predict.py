@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from navkit.geometry import inverse
 from navkit.reconstruction._grid import Grid
-from navkit.reconstruction._voxelwise import RADIUS_MM, _planes
+from navkit.reconstruction._voxelwise import prepared
 from navkit.ultrasound import Sweep
 
 Array = NDArray[np.float64]
@@ -90,30 +90,11 @@ def predicted(
     >>> predicted(sweep, grid)[0].item()
     20.0
     """
-    radius = RADIUS_MM if radius_mm is None else float(radius_mm)
-    if not (np.isfinite(radius) and radius >= min(grid.spacing_mm) / 2):
-        raise ValueError(
-            f"radius_mm is {radius:g}; expected at least {min(grid.spacing_mm) / 2:g}, half a voxel: "
-            "a smaller one leaves voxels empty that the probe passed."
-        )
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads is {threads}; expected at least 1.")
-    order = np.flatnonzero(sweep.valid)
-    if len(order) < 2:
-        raise ValueError(
-            f"sweep {sweep.name!r} has {len(order)} valid frame(s); expected two at least and a path between."
-        )
     from navkit.reconstruction import _predict_kernels as kernels
-    from navkit.reconstruction._voxel_kernels import LARGE
 
-    planes = _planes(sweep, grid, order)
-    frames, mask = np.ascontiguousarray(sweep.frames), sweep.sector.mask()
-    if not mask.any():
-        raise ValueError("no pixel is left to use; expected some where sector and clip rectangle overlap.")
-    area = np.pad(mask.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    frames, order, planes, mask, area, rows, radius = prepared(sweep, grid, radius_mm, threads, at_least=2)
     values = np.full(grid.shape, np.nan, dtype=np.float32)
     weight = np.zeros(grid.shape, dtype=np.float32)
-    rows = [(j, k) for k in range(0, grid.shape[0], LARGE) for j in range(0, grid.shape[1], LARGE)]
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         pyramid = _pyramid(frames, order, mask, pool)
         rule = level_rule(sweep, grid, planes, pyramid, reach=2 * radius)

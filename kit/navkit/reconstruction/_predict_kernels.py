@@ -4,15 +4,16 @@ import numpy as np
 from numba import njit
 
 from navkit.reconstruction._voxel_kernels import (
-    INSIDE,
     LARGE,
     PARTLY,
     SMALL,
     at,
+    between,
     box_at,
     edge_pixel,
     linear_pixel,
     masked,
+    pair_at,
     pairs_near,
     step,
 )
@@ -66,19 +67,6 @@ def at_level(frames, order, mask, levels, layout, n, c, r, inside, k):  # type: 
     if inside:
         return linear_pixel(frames, order[n], c, r)
     return edge_pixel(frames, order[n], mask, c, r)
-
-
-@njit(nogil=True, cache=True)
-def between(planes, n, m, x, y, z):  # type: ignore[no-untyped-def]
-    """Where the path from plane n to plane m comes by: the part of the way behind it, column and row.
-
-    Beyond the two planes it is where the path ends.
-    """
-    p, q = at(planes, n, 2, x, y, z), at(planes, m, 2, x, y, z)
-    t = min(max(p / (p - q), 0.0), 1.0) if p != q else 0.0
-    c = (1 - t) * at(planes, n, 0, x, y, z) + t * at(planes, m, 0, x, y, z)
-    r = (1 - t) * at(planes, n, 1, x, y, z) + t * at(planes, m, 1, x, y, z)
-    return t, c, r
 
 
 @njit(nogil=True, cache=True)
@@ -158,16 +146,7 @@ def predict(  # type: ignore[no-untyped-def]
             i, j, k = i0 + x, j0 + y, k0 + z
             if i >= shape[2] or j >= shape[1] or k >= shape[0]:
                 continue
-            near, column, line, s, inside, gap = -1, 0.0, 0.0, 0.0, False, np.inf
-            for a in range(few):
-                n = small[a, 0]
-                p, q = at(planes, n, 2, i, j, k), at(planes, n + 1, 2, i, j, k)
-                if p * q > 0 or abs(p - q) > reach or abs(p - q) >= gap:
-                    continue
-                t, c, r = between(planes, n, n + 1, i, j, k)
-                if small[a, 1] != INSIDE and not masked(mask, c, r):
-                    continue
-                near, column, line, s, inside, gap = n, c, r, t, small[a, 1] == INSIDE, abs(p - q)
+            near, column, line, s, inside, gap = pair_at(planes, mask, small, few, reach, i, j, k)
             if near < 0:
                 continue
             level = min(rule[0] + rule[1] * np.sqrt(4 * s * (1 - s) * gap), float(len(layout)))

@@ -272,6 +272,39 @@ def pairs_near(planes, area, box, reach, among, count, into):  # type: ignore[no
 
 
 @njit(nogil=True, cache=True)
+def between(planes, n, m, x, y, z):  # type: ignore[no-untyped-def]
+    """Where the path from plane n to plane m comes by: the part of the way behind it, column and row.
+
+    Beyond the two planes it is where the path ends.
+    """
+    p, q = at(planes, n, 2, x, y, z), at(planes, m, 2, x, y, z)
+    t = min(max(p / (p - q), 0.0), 1.0) if p != q else 0.0
+    c = (1 - t) * at(planes, n, 0, x, y, z) + t * at(planes, m, 0, x, y, z)
+    r = (1 - t) * at(planes, n, 1, x, y, z) + t * at(planes, m, 1, x, y, z)
+    return t, c, r
+
+
+@njit(nogil=True, cache=True)
+def pair_at(planes, mask, among, count, reach, i, j, k):  # type: ignore[no-untyped-def]
+    """The closest two of the consecutive frames with a voxel between them: the path that leads through it.
+
+    Returns the first one's number (-1: none), column and line where the path meets both, the share of the
+    second, whether the mask is whole around it, and the sum of the two distances.
+    """
+    near, column, line, share, inside, gap = -1, 0.0, 0.0, 0.0, False, np.inf
+    for a in range(count):
+        n = among[a, 0]
+        p, q = at(planes, n, 2, i, j, k), at(planes, n + 1, 2, i, j, k)
+        if p * q > 0 or abs(p - q) > reach or abs(p - q) >= gap:
+            continue
+        t, c, r = between(planes, n, n + 1, i, j, k)
+        if among[a, 1] != INSIDE and not masked(mask, c, r):
+            continue
+        near, column, line, share, inside, gap = n, c, r, t, among[a, 1] == INSIDE, abs(p - q)
+    return near, column, line, share, inside, gap
+
+
+@njit(nogil=True, cache=True)
 def follow_path(frames, order, planes, mask, area, row, reach, values, weight):  # type: ignore[no-untyped-def]
     """Fill a row of large boxes along x between consecutive frames, along the probe's path.
 
@@ -295,19 +328,7 @@ def follow_path(frames, order, planes, mask, area, row, reach, values, weight): 
             i, j, k = i0 + x, j0 + y, k0 + z
             if i >= shape[2] or j >= shape[1] or k >= shape[0]:
                 continue
-            near, column, line, s, inside = -1, 0.0, 0.0, 0.0, False
-            gap = np.inf
-            for a in range(few):
-                n = small[a, 0]
-                p, q = at(planes, n, 2, i, j, k), at(planes, n + 1, 2, i, j, k)
-                if p * q > 0 or abs(p - q) > reach or abs(p - q) >= gap:
-                    continue
-                t = p / (p - q) if p != q else 0.0
-                c = (1 - t) * at(planes, n, 0, i, j, k) + t * at(planes, n + 1, 0, i, j, k)
-                r = (1 - t) * at(planes, n, 1, i, j, k) + t * at(planes, n + 1, 1, i, j, k)
-                if small[a, 1] != INSIDE and not masked(mask, c, r):
-                    continue
-                near, column, line, s, inside, gap = n, c, r, t, small[a, 1] == INSIDE, abs(p - q)
+            near, column, line, s, inside, _ = pair_at(planes, mask, small, few, reach, i, j, k)
             if near < 0:
                 continue
             f, g = order[near], order[near + 1]

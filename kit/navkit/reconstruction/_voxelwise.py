@@ -91,38 +91,19 @@ def voxelwise(
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}.")
-    radius = RADIUS_MM if radius_mm is None else float(radius_mm)
-    if not (np.isfinite(radius) and radius >= min(grid.spacing_mm) / 2):
-        raise ValueError(
-            f"radius_mm is {radius:g}; expected at least {min(grid.spacing_mm) / 2:g}, half a voxel: "
-            "a smaller one leaves voxels empty that a frame passes through."
-        )
     limit = PLANES[method] if plane_limit is None else plane_limit
     if limit < 1 or (method in ("vnn", "path") and limit != PLANES[method]):
         wanted = str(PLANES[method]) if method in ("vnn", "path") else "at least 1"
         raise ValueError(f"plane_limit is {plane_limit}; expected {wanted} for method {method!r}.")
     if not (0 <= newness < np.inf and 0 <= brightness < np.inf):
         raise ValueError(f"newness is {newness} and brightness {brightness}; expected 0 or more of each.")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads is {threads}; expected at least 1.")
-    order = np.flatnonzero(sweep.valid)
-    if len(order) < (2 if method == "path" else 1):
-        raise ValueError(
-            f"sweep {sweep.name!r} has {len(order)} valid frame(s); expected at least one with a pose, "
-            "and two for method 'path'."
-        )
     from navkit.reconstruction import _voxel_kernels as kernels
 
-    planes = _planes(sweep, grid, order)
-    frames, mask = np.ascontiguousarray(sweep.frames), sweep.sector.mask()
-    if not mask.any():
-        raise ValueError("no pixel is left to use; expected some where sector and clip rectangle overlap.")
-    area = np.pad(mask.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    frames, order, planes, mask, area, rows, radius = prepared(
+        sweep, grid, radius_mm, threads, at_least=2 if method == "path" else 1
+    )
     values = np.full(grid.shape, np.nan, dtype=np.float32)
     weight = np.zeros(grid.shape, dtype=np.float32)
-    rows = [
-        (j, k) for k in range(0, grid.shape[0], kernels.LARGE) for j in range(0, grid.shape[1], kernels.LARGE)
-    ]
 
     def fill(row: tuple[int, int]) -> None:
         given = frames, order, planes, mask, area, row
@@ -137,6 +118,44 @@ def voxelwise(
             if progress is not None:
                 progress(done, len(rows))
     return values, weight
+
+
+Prepared = tuple[
+    NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64],
+    list[tuple[int, int]], float,
+]  # fmt: skip
+
+
+def prepared(
+    sweep: Sweep, grid: Grid, radius_mm: float | None, threads: int | None, *, at_least: int
+) -> Prepared:
+    """What every method by voxel needs, checked.
+
+    The frames, the numbers of the valid ones, voxel to frame (m, 3, 4), the mask, its summed area, the rows
+    of large boxes, the radius.
+    """
+    from navkit.reconstruction._voxel_kernels import LARGE
+
+    radius = RADIUS_MM if radius_mm is None else float(radius_mm)
+    if not (np.isfinite(radius) and radius >= min(grid.spacing_mm) / 2):
+        raise ValueError(
+            f"radius_mm is {radius:g}; expected at least {min(grid.spacing_mm) / 2:g}, half a voxel: "
+            "a smaller one leaves voxels empty that a frame passes through."
+        )
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is {threads}; expected at least 1.")
+    order = np.flatnonzero(sweep.valid)
+    if len(order) < at_least:
+        raise ValueError(
+            f"sweep {sweep.name!r} has {len(order)} valid frame(s); expected at least one with a pose, "
+            "and two for method 'path' or 'predict'."
+        )
+    mask = sweep.sector.mask()
+    if not mask.any():
+        raise ValueError("no pixel is left to use; expected some where sector and clip rectangle overlap.")
+    area = np.pad(mask.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    rows = [(j, k) for k in range(0, grid.shape[0], LARGE) for j in range(0, grid.shape[1], LARGE)]
+    return np.ascontiguousarray(sweep.frames), order, _planes(sweep, grid, order), mask, area, rows, radius
 
 
 def _planes(sweep: Sweep, grid: Grid, order: NDArray[np.int64]) -> NDArray[np.float64]:
