@@ -227,10 +227,12 @@ def test_plus_pixels_are_where_its_transforms_put_them(navkit, navkit_data, tmp_
 # ---- what a killed run leaves ------------------------------------------------------------------------------
 
 DRIVER = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
 import SimpleITK
 from navkit import reconstruction
 from navkit.__main__ import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it otherwise
 
 where, go = sys.argv.pop(1), pathlib.Path(sys.argv.pop(1))
 

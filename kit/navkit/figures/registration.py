@@ -35,8 +35,8 @@ recording with known truth was at hand.
 | metric | mean, mm | worst, mm | below 1.8 mm |
 |---|---|---|---|
 {thirty}
-Mutual information knows two values of each voxel, and speckle and shadow have none in MR: it prefers a place
-34 mm away even when it begins at the truth.
+Mutual information is higher some 34 mm away than at the truth, so it leaves even the truth: what speckle and
+shadow show is not in the MR. From MR to MR it ends within 0.5 mm.
 
 ## Capture range: ten starts each
 
