@@ -12,7 +12,7 @@ from test_wire_cross_real import CROSS_PR, DARK_PR, SEEN_PR, SPACING_MM, flipped
 from navkit import files
 from navkit.geometry import compose, pose_from, transform_points
 from navkit.reconstruction import Grid, Volume, measure_wire_cross, output_grid
-from navkit.reconstruction._voxelwise import METHODS, voxelwise
+from navkit.reconstruction._voxelwise import METHODS, prepared, voxelwise
 from navkit.ultrasound import Sweep
 
 RULES = [
@@ -486,3 +486,19 @@ def test_a_sweep_without_frames_or_poses_is_a_sentence(rng):
         pr_M_p[6, :3, 0] = wrong
         with pytest.raises(ValueError, match=r"pr_M_p of frame 6 is not finite or flat \(1 such frames\)"):
             voxelwise(replace(sweep, pr_M_p=pr_M_p), grid, method="vnn")
+
+
+def test_frames_on_disk_stored_upside_down_are_not_copied(rng, tmp_path):
+    sweep = hand_sweep(rng)
+    grid = output_grid(sweep, spacing_mm=0.8)
+    stored = np.memmap(tmp_path / "frames", np.uint8, "w+", shape=sweep.frames.shape)
+    stored[:] = sweep.frames[:, ::-1]
+    on_disk = replace(
+        sweep, frames=np.memmap(tmp_path / "frames", np.uint8, "r", shape=stored.shape)[:, ::-1]
+    )
+    seen = prepared(on_disk, grid, None, None, at_least=1)[0]
+    assert np.shares_memory(seen, on_disk.frames)
+    for one, other in zip(
+        voxelwise(sweep, grid, method="vnn"), voxelwise(on_disk, grid, method="vnn"), strict=True
+    ):
+        assert one.tobytes() == other.tobytes()

@@ -155,7 +155,10 @@ def prepared(
         raise ValueError("no pixel is left to use; expected some where sector and clip rectangle overlap.")
     area = np.pad(mask.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     rows = [(j, k) for k in range(0, grid.shape[0], LARGE) for j in range(0, grid.shape[1], LARGE)]
-    return np.ascontiguousarray(sweep.frames), order, _planes(sweep, grid, order), mask, area, rows, radius
+    # frames on disk are read where they are, flipped or not: a copy may be more than memory holds
+    on_disk = isinstance(sweep.frames, np.memmap)
+    frames = np.asarray(sweep.frames) if on_disk else np.ascontiguousarray(sweep.frames)
+    return frames, order, _planes(sweep, grid, order), mask, area, rows, radius
 
 
 def _planes(sweep: Sweep, grid: Grid, order: NDArray[np.int64]) -> NDArray[np.float64]:
