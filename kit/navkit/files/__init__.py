@@ -10,23 +10,38 @@ from navkit.files._custusx import Acquisition, read_acquisition, read_tracking, 
 from navkit.files._errors import FileError
 from navkit.files._plus_config import PlusConfig, read_plus_config
 from navkit.files._plus_sweep import plus_sweep
+from navkit.files._points import NamedPoints, read_points, write_points
+from navkit.files._positions import read_positions
 from navkit.files._probe import read_probe_database
 from navkit.files._sequences import Sequence, Transform, read_sequence
+from navkit.files._tools import Tool, read_calibration, read_tool, write_calibration, write_tool
+from navkit.files._transforms import read_transform, write_transform
 from navkit.files._volumes import read_volume, write_volume
 
 __all__ = [
     "Acquisition",
     "FileError",
+    "NamedPoints",
     "PlusConfig",
     "Sequence",
+    "Tool",
     "Transform",
     "plus_sweep",
     "read_acquisition",
+    "read_calibration",
     "read_plus_config",
+    "read_points",
+    "read_positions",
     "read_probe_database",
     "read_sequence",
+    "read_tool",
     "read_tracking",
+    "read_transform",
     "read_volume",
     "write_acquisition",
+    "write_calibration",
+    "write_points",
+    "write_tool",
+    "write_transform",
     "write_volume",
 ]
