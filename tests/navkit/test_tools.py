@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from navkit.files import (
-    FIELDS,
     FileError,
     Tool,
     read_calibration,
@@ -23,6 +22,7 @@ from navkit.files import (
     write_calibration,
     write_tool,
 )
+from navkit.files._tools import FIELDS
 from navkit.geometry import check_poses, inverse, pose_error, pose_from
 
 S_M_T = pose_from(Rotation.from_rotvec([0.4, -1.1, 2.0]), [-20.68, 3.5, -158.29])

@@ -8,6 +8,7 @@ larger than memory stay on disk.
 
 from navkit.files._custusx import Acquisition, read_acquisition, read_tracking, write_acquisition
 from navkit.files._errors import FileError
+from navkit.files._nrrd import read_nrrd_sequence, write_nrrd_sequence
 from navkit.files._plus_config import PlusConfig, read_plus_config
 from navkit.files._plus_sweep import plus_sweep
 from navkit.files._points import NamedPoints, read_points, write_points
@@ -17,6 +18,7 @@ from navkit.files._sequences import Sequence, Transform, read_sequence
 from navkit.files._tools import Tool, read_calibration, read_tool, write_calibration, write_tool
 from navkit.files._transforms import read_transform, write_transform
 from navkit.files._volumes import read_volume, write_volume
+from navkit.files._write_sequence import sequence_of, write_sequence
 
 __all__ = [
     "Acquisition",
@@ -29,6 +31,7 @@ __all__ = [
     "plus_sweep",
     "read_acquisition",
     "read_calibration",
+    "read_nrrd_sequence",
     "read_plus_config",
     "read_points",
     "read_positions",
@@ -38,9 +41,12 @@ __all__ = [
     "read_tracking",
     "read_transform",
     "read_volume",
+    "sequence_of",
     "write_acquisition",
     "write_calibration",
+    "write_nrrd_sequence",
     "write_points",
+    "write_sequence",
     "write_tool",
     "write_transform",
     "write_volume",

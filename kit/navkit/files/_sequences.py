@@ -20,8 +20,9 @@ from navkit.tracking import PoseStream
 
 Array = NDArray[np.float64]
 
-FRAME_KEY = re.compile(r"seq_frame(\d+)_(\w+)", flags=re.IGNORECASE)
+FRAME_KEY = re.compile(r"seq_frame(\d{1,9})_(.+)", flags=re.IGNORECASE)
 LATERAL, AXIAL = "MU", "FN"
+MOST_INFLATION = 1032  # zlib's, of pixels that are all the same
 LONGEST_LINE = 2**20  # so that a file of pixels only is not taken as one line
 
 
@@ -117,7 +118,7 @@ def read_sequence(path: str | Path, *, on_disk: bool = False) -> Sequence:
         raise FileError(f"{path} is not a file.")
     header, frame_fields, data_path, offset = _split(path)
     words = header.get("DimSize", "").split()
-    if len(words) != 3 or not all(word.isdigit() for word in words):
+    if len(words) != 3 or not all(word.isdecimal() for word in words):
         raise FileError(
             f"{path.name}: DimSize = {header.get('DimSize')!r}; expected width, height and number of frames."
         )
@@ -127,9 +128,25 @@ def read_sequence(path: str | Path, *, on_disk: bool = False) -> Sequence:
         raise FileError(
             f"{path.name}: fields of frame {stray[0]}, but DimSize has {n} frames (0 to {n - 1})."
         )
+    if width * height <= 1 and n and n - 1 not in frame_fields:  # nothing else tells whether n is right
+        raise FileError(
+            f"{path.name}: DimSize has {n} frames without pictures, and frame {n - 1} has no field; expected "
+            "one or more. Was the header edited?"
+        )
     frames = None
     if width * height > 1:
         frames = _read_frames(path, header, data_path, offset, (n, height, width), on_disk)
+    return assembled(path, header, frame_fields, frames, n)
+
+
+def assembled(
+    path: Path,
+    header: dict[str, str],
+    frame_fields: dict[int, dict[str, str]],
+    frames: Frames | None,
+    n: int,
+) -> Sequence:
+    """A sequence of a file's header, fields of frames, and pictures."""
     rows = [frame_fields.get(k, {}) for k in range(n)]
     names = sorted({name for row in rows for name in row})
     transforms = {
@@ -157,7 +174,7 @@ def _split(path: Path) -> tuple[dict[str, str], dict[int, dict[str, str]], Path,
     frames: dict[int, dict[str, str]] = {}
     with path.open("rb") as file:
         while line := file.readline(LONGEST_LINE):
-            key, equals, value = line.decode("latin-1").partition("=")
+            key, equals, value = _text(line).partition("=")
             key, value = key.strip(), value.strip()
             if not equals:
                 continue
@@ -174,6 +191,14 @@ def _split(path: Path) -> tuple[dict[str, str], dict[int, dict[str, str]], Path,
                     raise FileError(f"{path.name}: the pixel file {value} is not in {path.parent.name}/.")
                 return header, frames, beside, 0
     raise FileError(f"{path.name}: no line ElementDataFile = ...; expected it last in a sequence's header.")
+
+
+def _text(line: bytes) -> str:
+    """UTF-8, or what older programs on Windows wrote."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def _number(path: Path, frame: int, text: str) -> float:
@@ -217,11 +242,19 @@ def _read_frames(
         data_path,
         offset,
         shape,
-        np.dtype(ELEMENT_TYPES[kind]).newbyteorder("<"),
+        np.dtype(ELEMENT_TYPES[kind]).newbyteorder(
+            ">" if header.get("BinaryDataByteOrderMSB", "False").lower() == "true" else "<"
+        ),
         header.get("CompressedData", "False").lower() == "true",
         f"DimSize = {' '.join(header['DimSize'].split())}",
     )
-    to_mf = _turn(path, header.get("UltrasoundImageOrientation", "XX"))
+    held = data_path.stat().st_size - offset
+    if stored.compressed and stored.nbytes > MOST_INFLATION * held:  # before memory is asked for
+        raise FileError(
+            f"{data_path.name} holds {held} compressed bytes; {stored.told} expects {stored.nbytes} bytes "
+            "of pixels, which cannot be in them. Was the copy cut off, or the header edited?"
+        )
+    to_mf = turn(path, header.get("UltrasoundImageOrientation", "XX"))
     on_disk = stays_on_disk(stored.nbytes, on_disk)
     if on_disk and not stored.compressed:
         return to_mf(stored.mapped())
@@ -229,8 +262,11 @@ def _read_frames(
     return gathered(map(to_mf, stored.blocks()), turned, stored.dtype, on_disk=on_disk)
 
 
-def _turn(path: Path, orientation: str) -> Callable[[Frames], Frames]:
-    """What turns frames so that columns run from the marked side and rows from near to far: a view."""
+def turn(path: Path, orientation: str, *, back: bool = False) -> Callable[[Frames], Frames]:
+    """What turns frames so that columns run from the marked side and rows from near to far: a view.
+
+    With `back`, from there to the orientation.
+    """
     letters = orientation.strip().upper()[:2]
     if letters == "XX":
         return lambda frames: frames
@@ -243,10 +279,12 @@ def _turn(path: Path, orientation: str) -> Callable[[Frames], Frames]:
         slice(None, None, -1 if lateral == "U" else 1),
         slice(None, None, -1 if axial == "N" else 1),
     )
+    along_beam = letters[0] in AXIAL  # columns run along the beam, as in RF data
 
-    def to_mf(frames: Frames) -> Frames:
-        if letters[0] in AXIAL:  # columns run along the beam, as in RF data
+    def turned(frames: Frames) -> Frames:
+        if along_beam and not back:
             frames = np.swapaxes(frames, 1, 2)
-        return frames[:, rows, columns]
+        frames = frames[:, rows, columns]
+        return np.swapaxes(frames, 1, 2) if along_beam and back else frames
 
-    return to_mf
+    return turned

@@ -1,0 +1,342 @@
+"""PLUS sequences out and in again: equal in all that a sequence holds, and damage is named."""
+
+import itertools
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sweeps import hand_sweep
+
+from navkit.files import FileError, PlusConfig, Sequence, Transform, plus_sweep, read_sequence
+from navkit.files._pixels import ELEMENT_TYPES
+from navkit.files._write_sequence import sequence_of, write_sequence
+from navkit.geometry import SpaceGraph
+
+ORIENTATIONS = ["MFA", "MF", "MN", "UF", "UND", "FM", "NM", "FU", "NU", "XX"]
+OURS = {  # what the writer says of the file itself
+    "BinaryData", "BinaryDataByteOrderMSB", "CompressedData", "CompressedDataSize", "DimSize",
+    "ElementDataFile", "ElementNumberOfChannels", "ElementType", "Kinds", "NDims", "ObjectType",
+    "AnatomicalOrientation", "CenterOfRotation", "ElementSpacing", "Offset", "TransformMatrix",
+    "UltrasoundImageOrientation", "UltrasoundImageType",
+}  # fmt: skip
+LIMITED = settings(
+    max_examples=120,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def assert_same(back, one):
+    if one.frames is None:
+        assert back.frames is None
+    else:
+        assert back.frames.dtype == one.frames.dtype.newbyteorder("<")
+        assert np.array_equal(back.frames, one.frames)
+    assert back.time_s.tobytes() == one.time_s.tobytes()  # to the bit, -0.0 and NaN as well
+    assert np.array_equal(back.image_valid, one.image_valid)
+    assert back.transforms.keys() == one.transforms.keys()
+    for name, transform in one.transforms.items():
+        assert back.transforms[name].pose.tobytes() == transform.pose.tobytes(), name
+        assert np.array_equal(back.transforms[name].valid, transform.valid), name
+    assert back.fields == one.fields
+    assert {k: v for k, v in back.header.items() if k not in OURS} == {
+        k: v for k, v in one.header.items() if k not in OURS
+    }
+
+
+# ---- any small sequence ----------------------------------------------------------------------------------
+
+texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12).map(str.strip)
+names = st.text(st.characters(categories=("L", "N", "Pd", "Pc")), min_size=1, max_size=9).filter(
+    lambda s: s not in ("Timestamp", "ImageStatus", "Status")
+)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+parts = st.sampled_from(["Probe", "Tracker", "Nål", "Stylus2", "Image"])
+
+
+@st.composite
+def sequences(draw):
+    n, h, w = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 7))
+    frames = None
+    if h * w > 1 and draw(st.integers(0, 4)):
+        dtype = draw(st.sampled_from([np.uint8, np.uint8, *ELEMENT_TYPES.values()]))
+        values = numbers if np.dtype(dtype).kind == "f" else None
+        if dtype == np.float32:
+            values = st.floats(allow_nan=False, allow_infinity=False, width=32)
+        frames = draw(arrays(dtype, (n, h, w), elements=values))
+    transforms = {}
+    for r, q in draw(st.sets(st.tuples(parts, parts), max_size=3)):
+        pose = draw(arrays(float, (n, 4, 4), elements=numbers))
+        seen = np.array([True, *draw(st.lists(st.booleans(), min_size=n - 1, max_size=n - 1))])
+        pose[~seen] = np.nan
+        transforms[f"{r}To{q}"] = Transform(pose, seen & draw(arrays(bool, n)))
+    time_s = draw(arrays(float, n, elements=st.one_of(numbers, st.just(np.nan))))
+    fields = draw(st.dictionaries(names, st.tuples(*[texts] * n), max_size=3))
+    header = draw(st.dictionaries(names.filter(lambda s: s not in OURS), texts, max_size=3))
+    valid = draw(arrays(bool, n)) & (frames is not None)
+    return Sequence(frames, time_s, transforms, valid, fields, header)
+
+
+@given(
+    one=sequences(),
+    orientation=st.sampled_from(ORIENTATIONS),
+    compressed=st.booleans(),
+    suffix=st.sampled_from([".mha", ".mhd"]),
+)
+@LIMITED
+def test_any_sequence_comes_back_to_the_bit(tmp_path, one, orientation, compressed, suffix):
+    path = tmp_path / f"sequence{suffix}"
+    write_sequence(one, path, compressed=compressed, orientation=orientation)
+    back = read_sequence(path)
+    assert_same(back, one)
+    assert back.header["UltrasoundImageOrientation"] == orientation
+    assert not list(tmp_path.glob(".*"))
+
+
+def small(rng, n=4):
+    pose = rng.normal(scale=90, size=(2, n, 4, 4))
+    valid = np.arange(n) % 3 != 1
+    return Sequence(
+        rng.integers(0, 256, (n, 6, 9), dtype=np.uint8),
+        -3 + 0.1 * np.arange(n),
+        {"ProbeToTracker": Transform(pose[0], valid), "ReferenceToTracker": Transform(pose[1], ~valid)},
+        np.arange(n) != 2,
+        {"FrameNumber": tuple(str(7 + k) for k in range(n)), "Hand": ("høyre", *[""] * (n - 1))},
+        {"Site": "Trondheim", "Læge": "Å = å"},
+    )
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("suffix", [".mha", ".mhd"])
+@pytest.mark.parametrize("orientation", ["MFA", "UN", "MN", "FM", "NU", "FU"])
+def test_an_independent_reader_sees_the_pixels_as_the_letters_say(
+    tmp_path, rng, orientation, suffix, compressed
+):
+    one = small(rng)
+    write_sequence(one, tmp_path / f"s{suffix}", compressed=compressed, orientation=orientation)
+    seen = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / f"s{suffix}"))
+    expected = {
+        "MFA": one.frames,
+        "UN": one.frames[:, ::-1, ::-1],
+        "MN": one.frames[:, ::-1],
+        "FM": one.frames.transpose(0, 2, 1),  # columns run from near to far
+        "NU": one.frames[:, ::-1, ::-1].transpose(0, 2, 1),
+        "FU": one.frames[:, :, ::-1].transpose(0, 2, 1),
+    }[orientation]
+    assert np.array_equal(seen, expected)
+
+
+def test_the_file_is_laid_out_as_plus_writes_it(tmp_path, rng):
+    write_sequence(small(rng), tmp_path / "s.mha")
+    head, pixels = (tmp_path / "s.mha").read_bytes().split(b"ElementDataFile = LOCAL\n", 1)
+    lines = head.decode().splitlines()
+    assert lines[:2] == ["ObjectType = Image", "NDims = 3"]
+    first = next(k for k, line in enumerate(lines) if line.startswith("Seq_Frame"))
+    assert lines[2:first] == sorted(lines[2:first])
+    assert all(line.startswith("Seq_Frame") for line in lines[first:])
+    size = next(line for line in lines if line.startswith("CompressedDataSize"))
+    assert int(size.split("=")[1]) == len(pixels)
+    assert "DimSize = 9 6 4" in lines
+    assert "Seq_Frame0001_ProbeToTrackerTransformStatus = INVALID" in lines
+    assert "Seq_Frame0002_ImageStatus = INVALID" in lines
+    assert "Seq_Frame0000_Timestamp = -3.0" in lines
+
+
+def test_frames_left_on_disk_are_written_over_their_own_file(tmp_path, rng):
+    write_sequence(small(rng), tmp_path / "s.mha", compressed=False, orientation="NU")
+    one = read_sequence(tmp_path / "s.mha", on_disk=True)
+    assert isinstance(one.frames, np.memmap)
+    write_sequence(one, tmp_path / "s.mha")
+    back = read_sequence(tmp_path / "s.mha")
+    assert_same(back, small_again := replace(one, frames=np.array(back.frames)))
+    assert np.array_equal(small_again.frames, one.frames)
+    assert back.header["UltrasoundImageOrientation"] == "NU"
+
+
+def test_writing_holds_one_frame_at_a_time(tmp_path):
+    frames = np.broadcast_to(np.arange(1000, dtype=np.uint8), (40, 1000, 1000))  # 40 MB in 1 kB
+    one = Sequence(frames, np.arange(40.0), {}, np.ones(40, dtype=bool), {}, {})
+    tracemalloc.start()
+    try:
+        write_sequence(one, tmp_path / "s.mha", orientation="UN")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 4e6
+    assert read_sequence(tmp_path / "s.mha").frames[39, 7, 5] == 5
+
+
+NAN, ALL, NONE = np.full((4, 4, 4), np.nan), np.ones(4, dtype=bool), np.zeros(4, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"fields": {"a=b": ("x",) * 4}}, "no '=' in a name"),
+        ({"fields": {"a": ("x\ny",) * 4}}, "expected one line"),
+        ({"fields": {"a": ("x ",) * 4}}, "without blanks around"),
+        ({"fields": {"a": ("\ud800",) * 4}}, "would not be read back"),
+        ({"fields": {"a" * 1000: ("x",) * 4}}, "PLUS reads 999 at most"),
+        ({"fields": {"Timestamp": ("1",) * 4}}, "one of PLUS's own"),
+        ({"fields": {"AToBTransform": ("1",) * 4}}, "one of PLUS's own"),
+        ({"fields": {"ProbeToTrackerTransformStatus": ("OK",) * 4}}, "one of PLUS's own"),
+        ({"fields": {"a": ("x",) * 3}}, "the field a has not one entry per frame; expected 4"),
+        ({"header": {"Seq_Frame0001_a": "x"}}, "expected it among the fields"),
+        ({"time_s": np.array([0, 1, np.inf, 2])}, "a time is infinite"),
+        ({"time_s": np.arange(3.0)}, "expected 3, as there are times"),
+        ({"frames": np.zeros((4, 6, 9), dtype=bool)}, "the pictures are bool"),
+        ({"frames": np.zeros((4, 1, 1), dtype=np.uint8)}, "more than one pixel"),
+        ({"frames": None}, "image_valid is True where there is no picture"),
+        ({"transforms": {"Probe": Transform(np.ones((4, 4, 4)), ALL)}}, "no transform's name"),
+        ({"transforms": {"AToB": Transform(NAN, NONE)}}, "no pose in"),
+        ({"transforms": {"AToB": Transform(NAN, ALL)}}, "not finite"),
+    ],
+)  # fmt: skip
+def test_what_would_not_come_back_is_refused_and_nothing_is_left(tmp_path, rng, change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        write_sequence(replace(small(rng), **change), tmp_path / "s.mha")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_suffix_or_orientation_is_refused(tmp_path, rng):
+    with pytest.raises(ValueError, match=r"ends in \.mha or \.mhd"):
+        write_sequence(small(rng), tmp_path / "s.nrrd")
+    with pytest.raises(ValueError, match="expected letters such as MF"):
+        write_sequence(small(rng), tmp_path / "s.mha", orientation="QF")
+    assert not list(tmp_path.iterdir())
+
+
+# ---- text of other programs ------------------------------------------------------------------------------
+
+
+def test_field_names_with_any_letters_stay_with_their_frames(tmp_path):
+    head = b"DimSize = 0 0 2\nSeq_Frame0000_my-field.2 = a\nSeq_Frame0001_Timestamp = 1\nSted = \xe5s\n"
+    (tmp_path / "s.mha").write_bytes(head + b"ElementDataFile = LOCAL\n")
+    one = read_sequence(tmp_path / "s.mha")
+    assert one.fields == {"my-field.2": ("a", "")}
+    assert one.header["Sted"] == "ås"  # Windows wrote it in Latin-1
+
+
+def test_big_endian_pixels_are_read(tmp_path):
+    head = (
+        b"DimSize = 2 1 1\nElementType = MET_USHORT\nBinaryDataByteOrderMSB = True\nElementDataFile = LOCAL\n"
+    )
+    (tmp_path / "s.mha").write_bytes(head + b"\x01\x02\x03\x04")
+    assert read_sequence(tmp_path / "s.mha").frames.tolist() == [[[0x102, 0x304]]]
+
+
+def test_more_frames_than_fields_without_pictures_are_refused(tmp_path):
+    head = b"DimSize = 0 0 99999999999\nSeq_Frame0000_Timestamp = 1\nElementDataFile = LOCAL\n"
+    (tmp_path / "s.mha").write_bytes(head)
+    with pytest.raises(FileError, match="frame 99999999998 has no field"):
+        read_sequence(tmp_path / "s.mha")
+
+
+# ---- damage ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_damage_gives_a_sentence_or_a_sequence_that_fits_together(tmp_path, rng, compressed):
+    one = small(rng)
+    path = tmp_path / "s.mha"
+    write_sequence(one, path, compressed=compressed)
+    whole = path.read_bytes()
+    refused = cut_read = 0
+    for variant in range(400):
+        raw = bytearray(whole)
+        cut = variant % 4 == 0
+        if cut:
+            raw = raw[: rng.integers(len(raw))]
+        else:
+            for at in rng.integers(len(raw), size=rng.integers(1, 4)):
+                raw[at] = rng.integers(256) if variant % 2 else rng.choice(list(b"0123456789 =\n-."))
+        path.write_bytes(raw)
+        try:
+            back = read_sequence(path)
+        except FileError:
+            refused += 1
+            continue
+        cut_read += cut
+        n = len(back)
+        assert n == 4 or back.frames is None
+        assert back.image_valid.shape == (n,)
+        assert all(t.pose.shape == (n, 4, 4) and t.valid.shape == (n,) for t in back.transforms.values())
+        assert back.frames is None or back.frames.size == one.frames.size
+    assert cut_read == 0
+    assert refused > 120
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["99999 99999 4", "999999999999999999999 6 4", "9 6 99999999999", "1 1 9999999999", "9² 6 4", "9 6 -4"],
+)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_size_that_cannot_be_true_is_refused_before_memory_is_asked_for(tmp_path, rng, size, compressed):
+    path = tmp_path / "s.mha"
+    write_sequence(small(rng), path, compressed=compressed)
+    path.write_bytes(path.read_bytes().replace(b"DimSize = 9 6 4", f"DimSize = {size}".encode()))
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileError, match="DimSize"):
+            read_sequence(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+# ---- sweeps ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["linear", "sector"])
+def test_a_sweep_comes_back_from_the_sequence_that_plus_can_reconstruct(tmp_path, rng, kind):
+    sweep = hand_sweep(rng, kind=kind)
+    sweep = replace(sweep, valid=np.arange(len(sweep)) % 5 != 2)
+    write_sequence(sequence_of(sweep), tmp_path / "s.mha", orientation="UN")
+    nothing = PlusConfig({}, np.empty((0, 3, 2, 3)), {}, None, np.nan, {}, {})
+    back = plus_sweep(read_sequence(tmp_path / "s.mha"), nothing)
+    assert np.array_equal(back.frames, sweep.frames)
+    assert np.array_equal(back.time_s, sweep.time_s)
+    assert np.array_equal(back.valid, sweep.valid)
+    assert np.array_equal(back.pr_M_p[back.valid], sweep.pr_M_p[sweep.valid])
+
+
+def test_the_names_of_a_sweeps_spaces_can_be_chosen_and_are_checked(rng):
+    sweep = hand_sweep(rng)
+    graph = sequence_of(sweep, image="Us", reference="Patient").spaces()
+    assert isinstance(graph, SpaceGraph)
+    assert np.allclose(graph.get("Patient", "Us"), sweep.pr_M_p, atol=1e-12)
+    for image, reference in itertools.product(["MapToX", "Us"], ["patient", "Pa tient"]):
+        with pytest.raises(ValueError, match="which PLUS reads otherwise"):
+            sequence_of(sweep, image=image, reference=reference)
+
+
+# ---- real recordings -------------------------------------------------------------------------------------
+
+
+def test_plus_own_files_come_back_equal(tmp_path, navkit_data):
+    paths = sorted((navkit_data / "plus").rglob("*.mha"))
+    paths = [path for path in paths if path.stat().st_size < 2_000_000 or "Spine" in path.name]
+    assert len(paths) >= 11
+    for k, path in enumerate(paths):
+        one = read_sequence(path, on_disk=True)
+        suffix, orientation = [(".mha", None), (".mhd", "UN"), (".mha", "NM")][k % 3]
+        some = slice(None, 10)  # the big ones: all lines, few pictures
+        if one.frames is not None and one.frames.nbytes > 3e7:
+            one = Sequence(
+                one.frames[some],
+                one.time_s[some],
+                {name: Transform(t.pose[some], t.valid[some]) for name, t in one.transforms.items()},
+                one.image_valid[some],
+                {name: texts[some] for name, texts in one.fields.items()},
+                one.header,
+            )
+        copy = tmp_path / f"copy{suffix}"
+        write_sequence(one, copy, orientation=orientation)
+        assert_same(read_sequence(copy), one)
+        assert one.transforms or one.frames is not None
