@@ -132,6 +132,13 @@ def test_an_independent_reader_sees_the_pixels_as_the_letters_say(
     assert np.array_equal(seen, expected)
 
 
+@pytest.mark.parametrize(("compressed", "ending"), [(False, ".raw"), (True, ".zraw")])
+def test_pixels_beside_a_header_are_named_by_whether_they_are_compressed(tmp_path, rng, compressed, ending):
+    write_sequence(small(rng), tmp_path / "s.mhd", compressed=compressed)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.mhd", f"s{ending}"]
+    assert (tmp_path / "s.mhd").read_text(encoding="utf-8").rstrip().endswith(f"ElementDataFile = s{ending}")
+
+
 def test_the_file_is_laid_out_as_plus_writes_it(tmp_path, rng):
     write_sequence(small(rng), tmp_path / "s.mha")
     head, pixels = (tmp_path / "s.mha").read_bytes().split(b"ElementDataFile = LOCAL\n", 1)
