@@ -26,8 +26,10 @@ ABOVE["files"] = {
     "registration",
     "reconstruction",
 }
+ABOVE["recordings"] = ABOVE["files"] | {"files"}
 ABOVE["datasets"] = ABOVE["files"] | {"files"}
-ABOVE["viewing"] = ABOVE["datasets"] | {"datasets"}
+ABOVE["live"] = ABOVE["datasets"] | {"datasets"}
+ABOVE["viewing"] = ABOVE["live"] | {"live", "recordings"}
 ABOVE["figures"] = ABOVE["viewing"] | {"viewing"}
 ABOVE["__main__"] = set(ABOVE) - {"figures"}
 ABOVE["__init__"] = set()

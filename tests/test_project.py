@@ -95,6 +95,7 @@ def test_environment_yml_is_pyprojects(root):
         "Anaconda's defaults need a licence in a hospital"
     )
     assert "numpy>=2.1" in parsed["dependencies"]
+    assert {"pip": ["pyigtl>=0.3.4"]} in parsed["dependencies"], "not on conda-forge"
 
 
 def test_no_file_is_large_and_a_clone_is_small(tracked):

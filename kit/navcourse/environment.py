@@ -9,6 +9,7 @@ CONDA_NAMES = {
     "pyvista[jupyter]": ["pyvista{spec}", "trame", "trame-vtk", "trame-vuetify"],
     "types-pyyaml": ["types-pyyaml{spec}"],
 }
+PIP_ONLY = {"pyigtl"}  # what conda-forge lacks
 
 HEADER = """\
 # For conda users; derived from pyproject.toml by `navcourse notebooks`, a test holds them equal.
@@ -25,10 +26,15 @@ def environment_yml(root: Path) -> str:
     """The text of ``environment.yml`` for the checkout at `root`."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [f"python{project['requires-python']}", "pip"]
+    by_pip = []
     for requirement in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
         found = re.fullmatch(r"([\w.-]+(?:\[\w+\])?)(.*)", requirement)
         if found is None:
             raise ValueError(f"pyproject.toml: {requirement!r}; expected a name and versions.")
         name, spec = found[1], found[2]
+        if name in PIP_ONLY:
+            by_pip.append(requirement)
+            continue
         lines += [text.format(spec=spec) for text in CONDA_NAMES.get(name, [f"{name}{{spec}}"])]
-    return HEADER + "".join(f'  - "{line}"\n' for line in lines)
+    conda = "".join(f'  - "{line}"\n' for line in lines)
+    return f"{HEADER}{conda}  - pip:\n" + "".join(f'    - "{line}"\n' for line in by_pip)

@@ -1,0 +1,1 @@
+"""A tracker and a scanner on the wire: OpenIGTLink in and out."""

@@ -1,0 +1,1 @@
+"""Recordings of your own: what anything is and whether it is healthy."""
