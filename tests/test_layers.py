@@ -31,7 +31,8 @@ ABOVE["datasets"] = ABOVE["files"] | {"files"}
 ABOVE["live"] = ABOVE["datasets"] | {"datasets"}
 ABOVE["viewing"] = ABOVE["live"] | {"live", "recordings"}
 ABOVE["figures"] = ABOVE["viewing"] | {"viewing"}
-ABOVE["__main__"] = set(ABOVE) - {"figures"}
+ABOVE["commands"] = set(ABOVE) - {"figures"}
+ABOVE["__main__"] = {"commands"}
 ABOVE["__init__"] = set()
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from navkit.__main__ import run
+from navkit.commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -46,10 +46,10 @@ def folder(sweep, tmp_path):
 
 
 def test_every_choice_of_reconstruct_is_on_the_command_line():
-    from navkit import __main__
+    from navkit.commands import _reconstruct
     from navkit.reconstruction import _live, _pixelwise
 
-    offered = get_type_hints(__main__.reconstruct)
+    offered = get_type_hints(_reconstruct.reconstruct)
     assert get_args(offered["method"]) == get_args(_pixelwise.Method)
     assert get_args(offered["fill"]) == get_args(_pixelwise.Fill)
     assert get_args(offered["compounding"]) == get_args(_live.Compounding)
