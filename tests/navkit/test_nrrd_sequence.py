@@ -7,9 +7,9 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from test_write_sequence import LIMITED, ORIENTATIONS, assert_same, sequences, small
+from test_write_sequence import LIMITED, ORIENTATIONS, VOLUME_ORIENTATION, assert_same, sequences, small
 
-from navkit.files import FileError
+from navkit.files import FileError, read_sequence
 from navkit.files._nrrd import read_nrrd_sequence, write_nrrd_sequence
 
 
@@ -17,6 +17,8 @@ from navkit.files._nrrd import read_nrrd_sequence, write_nrrd_sequence
 @LIMITED
 def test_any_sequence_with_pictures_comes_back_to_the_bit(tmp_path, one, orientation, compressed):
     assume(one.frames is not None)
+    if one.frames.ndim == 4:
+        orientation = VOLUME_ORIENTATION[orientation]
     write_nrrd_sequence(one, tmp_path / "s.nrrd", compressed=compressed, orientation=orientation)
     back = read_nrrd_sequence(tmp_path / "s.nrrd")
     assert_same(back, one)
@@ -50,6 +52,9 @@ def test_a_file_as_plus_writes_it_is_read(tmp_path):
     assert one.time_s[0] == 1.5
     assert np.isnan(one.time_s[1])
     assert one.fields == {"Path": ("", "C:\\new")}
+    door = read_sequence(tmp_path / "s.seq.nrrd")
+    assert np.array_equal(door.frames, one.frames)
+    assert door.fields == one.fields
 
 
 @pytest.mark.parametrize(
@@ -57,10 +62,22 @@ def test_a_file_as_plus_writes_it_is_read(tmp_path):
     [
         ("NRRD0004", "NRRD0009", "does not begin with NRRD0001"),
         ("type: uint8", "type: block", "expected one of uint8"),
-        ("type: uint8", "type: uint16", "no more pixels than|as many pixels"),
+        (
+            "type: uint8",
+            "type: uint16",
+            "expected little|no more pixels than|bytes of pixels; sizes: 9 6 4 expects|end early",
+        ),
         ("sizes: 9 6 4", "sizes: 9 6 3", "at least 4 frames"),
         ("sizes: 9 6 4", "sizes: 9 6 0", "1 or more each"),
-        ("sizes: 9 6 4", "sizes: 9 5 4", "as many pixels as follow"),
+        ("sizes: 9 6 4", "sizes: 9 5 4", "bytes of pixels; sizes: 9 5 4 expects 180"),
+        (
+            "sizes: 9 6 4",
+            "sizes: 9 7 4",
+            "no more pixels than 216 bytes hold|holds 216 bytes of pixels; sizes: 9 7 4",
+        ),
+        ("dimension: 3", "dimension: 4", "depth if there is one"),
+        ("kinds: domain domain list", "kinds: RGB-color domain list", "expected grey pictures"),
+        ("kinds: domain domain list", "kinds: vector domain list", "expected grey pictures"),
         ("sizes: 9 6 4", "sizes: 99999 99999 4", "no more pixels than"),
         ("encoding: ", "encoding: b", "expected raw or gzip"),
         ("dimension: 3\n", "data file: x\n", "the pixels follow the header"),

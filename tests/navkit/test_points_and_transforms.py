@@ -436,7 +436,7 @@ def test_cut_hdf5_transforms_are_refused_or_right(tmp_path):
     right = pose_from(np.eye(3), [4, -5, 6])
     write_transform(right, path)
     whole, refused = path.read_bytes(), 0
-    for end in np.linspace(0, len(whole) - 1, 60).astype(int):
+    for end in np.linspace(0, len(whole) - 1, 15).astype(int):  # a process each
         path.write_bytes(whole[:end])
         try:
             got, _ = read_transform(path)
@@ -444,4 +444,4 @@ def test_cut_hdf5_transforms_are_refused_or_right(tmp_path):
             refused += 1
             continue
         assert np.allclose(got, right, atol=1e-9)
-    assert refused > 40
+    assert refused > 10

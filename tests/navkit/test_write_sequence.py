@@ -1,23 +1,37 @@
 """PLUS sequences out and in again: equal in all that a sequence holds, and damage is named."""
 
+import gzip
 import itertools
+import re
 import tracemalloc
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sweeps import hand_sweep
 
-from navkit.files import FileError, PlusConfig, Sequence, Transform, plus_sweep, read_sequence
+from navkit.files import (
+    FileError,
+    PlusConfig,
+    Sequence,
+    Transform,
+    plus_sweep,
+    read_sequence,
+    sequence_of,
+    write_sequence,
+)
 from navkit.files._pixels import ELEMENT_TYPES
-from navkit.files._write_sequence import sequence_of, write_sequence
 from navkit.geometry import SpaceGraph
 
 ORIENTATIONS = ["MFA", "MF", "MN", "UF", "UND", "FM", "NM", "FU", "NU", "XX"]
+VOLUME_ORIENTATION = dict(  # one of the 3-D ones for each of the 2-D ones
+    zip(ORIENTATIONS, ["MFA", "MF", "UNA", "UFD", "MND", "AMF", "NMD", "FUA", "UND", "XX"], strict=True)
+)
 OURS = {  # what the writer says of the file itself
     "BinaryData", "BinaryDataByteOrderMSB", "CompressedData", "CompressedDataSize", "DimSize",
     "ElementDataFile", "ElementNumberOfChannels", "ElementType", "Kinds", "NDims", "ObjectType",
@@ -44,6 +58,8 @@ def assert_same(back, one):
     for name, transform in one.transforms.items():
         assert back.transforms[name].pose.tobytes() == transform.pose.tobytes(), name
         assert np.array_equal(back.transforms[name].valid, transform.valid), name
+        assert back.transforms[name].status == transform.status, name
+    assert back.image_status == one.image_status
     assert back.fields == one.fields
     assert {k: v for k, v in back.header.items() if k not in OURS} == {
         k: v for k, v in one.header.items() if k not in OURS
@@ -60,38 +76,50 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 parts = st.sampled_from(["Probe", "Tracker", "Nål", "Stylus2", "Image"])
 
 
+def statuses(valid):
+    """Words for frames that are not valid, in one of two sequences."""
+    words = [st.just("") if v else st.sampled_from(["", "MISSING", "OUT_OF_VIEW"]) for v in valid]
+    return st.one_of(st.just(()), st.tuples(*words).map(lambda one: one if any(one) else ()))
+
+
 @st.composite
 def sequences(draw):
     n, h, w = draw(st.integers(1, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 7))
     frames = None
-    if h * w > 1 and draw(st.integers(0, 4)):
+    shape = (n, h, w) if draw(st.booleans()) else (n, draw(st.integers(1, 3)), h, w)
+    if np.prod(shape[1:]) > 1 and draw(st.integers(0, 4)):
         dtype = draw(st.sampled_from([np.uint8, np.uint8, *ELEMENT_TYPES.values()]))
         values = numbers if np.dtype(dtype).kind == "f" else None
         if dtype == np.float32:
             values = st.floats(allow_nan=False, allow_infinity=False, width=32)
-        frames = draw(arrays(dtype, (n, h, w), elements=values))
+        frames = draw(arrays(dtype, shape, elements=values))
     transforms = {}
     for r, q in draw(st.sets(st.tuples(parts, parts), max_size=3)):
         pose = draw(arrays(float, (n, 4, 4), elements=numbers))
         seen = np.array([True, *draw(st.lists(st.booleans(), min_size=n - 1, max_size=n - 1))])
         pose[~seen] = np.nan
-        transforms[f"{r}To{q}"] = Transform(pose, seen & draw(arrays(bool, n)))
+        valid = seen & draw(arrays(bool, n))
+        transforms[f"{r}To{q}"] = Transform(pose, valid, draw(statuses(valid)))
     time_s = draw(arrays(float, n, elements=st.one_of(numbers, st.just(np.nan))))
     fields = draw(st.dictionaries(names, st.tuples(*[texts] * n), max_size=3))
     header = draw(st.dictionaries(names.filter(lambda s: s not in OURS), texts, max_size=3))
     valid = draw(arrays(bool, n)) & (frames is not None)
-    return Sequence(frames, time_s, transforms, valid, fields, header)
+    return Sequence(frames, time_s, transforms, valid, fields, header, draw(statuses(valid)))
 
 
 @given(
     one=sequences(),
     orientation=st.sampled_from(ORIENTATIONS),
     compressed=st.booleans(),
-    suffix=st.sampled_from([".mha", ".mhd"]),
+    suffix=st.sampled_from([".mha", ".mhd", ".nrrd", ".seq.nrrd"]),
 )
 @LIMITED
 def test_any_sequence_comes_back_to_the_bit(tmp_path, one, orientation, compressed, suffix):
     path = tmp_path / f"sequence{suffix}"
+    if one.frames is not None and one.frames.ndim == 4:
+        orientation = VOLUME_ORIENTATION[orientation]
+    if suffix.endswith(".nrrd"):
+        assume(one.frames is not None)
     write_sequence(one, path, compressed=compressed, orientation=orientation)
     back = read_sequence(path)
     assert_same(back, one)
@@ -130,6 +158,144 @@ def test_an_independent_reader_sees_the_pixels_as_the_letters_say(
         "FU": one.frames[:, :, ::-1].transpose(0, 2, 1),
     }[orientation]
     assert np.array_equal(seen, expected)
+
+
+VOLUMES = {  # how (n, z, y, x) that is MFA in truth lies in a file of another orientation
+    "MFA": lambda v: v,
+    "MF": lambda v: v,
+    "UFA": lambda v: v[..., ::-1],
+    "UF": lambda v: v[:, ::-1, :, ::-1],
+    "MNA": lambda v: v[:, :, ::-1],
+    "MND": lambda v: v[:, ::-1, ::-1],
+    "UNA": lambda v: v[:, :, ::-1, ::-1],
+    "UND": lambda v: v[:, ::-1, ::-1, ::-1],
+    "MFD": lambda v: v[:, ::-1],
+    "AMF": lambda v: np.moveaxis(v, 1, 3),  # x runs upwards, y from the marked side, z to far
+    "AUN": lambda v: np.moveaxis(v[:, :, ::-1, ::-1], 1, 3),
+    "DFM": lambda v: v[:, ::-1].transpose(0, 3, 2, 1),
+    "FAM": lambda v: v.transpose(0, 3, 1, 2),
+}
+
+
+def volumes_sequence(rng, dtype=np.int16):
+    one = small(rng)
+    words = ("", "MISSING", "", "")
+    transforms = {k: replace(t, status=words if not t.valid[1] else ()) for k, t in one.transforms.items()}
+    image_status = ("", "", "REQ_TIMEOUT", "")
+    frames = rng.integers(-999, 999, (4, 3, 5, 7)).astype(dtype)
+    return replace(one, frames=frames, transforms=transforms, image_status=image_status)
+
+
+def own_reading(path):
+    """Header lines and frame fields of a .mha, and its pixels as they lie there: by this test alone."""
+    head, data = path.read_bytes().split(b"ElementDataFile = LOCAL\n", 1)
+    lines = dict(line.split(" = ", 1) for line in head.decode().splitlines())
+    fields = {
+        (int(f[1]), f[2]): v for k, v in lines.items() if (f := re.fullmatch(r"Seq_Frame(\d+)_(.*)", k))
+    }
+    dtype = {"MET_SHORT": "<i2", "MET_UCHAR": "u1", "MET_FLOAT": "<f4"}[lines["ElementType"]]
+    raw = zlib.decompress(data) if lines["CompressedData"] == "True" else data
+    size = [int(v) for v in lines["DimSize"].split()]
+    return lines, fields, np.frombuffer(raw, dtype).reshape(size[::-1])
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("orientation", VOLUMES)
+def test_volumes_lie_in_the_file_as_their_three_letters_say(tmp_path, rng, orientation, compressed):
+    one = volumes_sequence(rng)
+    write_sequence(one, tmp_path / "v.mha", orientation=orientation, compressed=compressed)
+    expected = VOLUMES[orientation](one.frames)
+    lines, fields, pixels = own_reading(tmp_path / "v.mha")
+    assert np.array_equal(pixels, expected)
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "v.mha")), expected)
+    assert (lines["NDims"], lines["Kinds"]) == ("4", "domain domain domain list")
+    assert lines["UltrasoundImageOrientation"] == orientation
+    assert fields[2, "ImageStatus"] == "REQ_TIMEOUT"
+    assert fields[1, "ProbeToTrackerTransformStatus"] == "MISSING"
+    assert fields[0, "ProbeToTrackerTransformStatus"] == "OK"
+    pose = np.array(fields[3, "ReferenceToTrackerTransform"].split(), dtype=float).reshape(4, 4)
+    assert np.array_equal(pose, one.transforms["ReferenceToTracker"].pose[3])
+    for on_disk in (False, True):
+        back = read_sequence(tmp_path / "v.mha", on_disk=on_disk)
+        assert_same(back, one)
+        assert isinstance(back.frames, np.memmap) == on_disk
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_volumes_as_nrrd_come_back_on_disk_too(tmp_path, rng, compressed):
+    one = volumes_sequence(rng, np.float32)
+    write_sequence(one, tmp_path / "v.seq.nrrd", orientation="UND", compressed=compressed)
+    assert_same(read_sequence(tmp_path / "v.seq.nrrd", on_disk=True), one)
+    head, data = (tmp_path / "v.seq.nrrd").read_bytes().split(b"\n\n", 1)
+    assert b"\nkinds: domain domain domain list\n" in head
+    assert b"\nspace directions: (1,0,0) (0,1,0) (0,0,1) none\n" in head
+    raw = gzip.decompress(data) if compressed else data
+    pixels = np.frombuffer(raw, "<f4").reshape(4, 3, 5, 7)
+    assert np.array_equal(pixels, VOLUMES["UND"](one.frames))
+
+
+@pytest.mark.parametrize("orientation", ["FM", "MM", "MFX", "MAD", "MFAA"])
+def test_three_letters_of_three_axes_are_needed_for_volumes(tmp_path, rng, orientation):
+    with pytest.raises(ValueError, match="expected three letters such as MFA"):
+        write_sequence(volumes_sequence(rng), tmp_path / "v.mha", orientation=orientation)
+
+
+def test_one_volume_is_told_from_frames_by_its_kinds(tmp_path, rng):
+    one = small(rng, n=3)
+    write_sequence(replace(one, fields={}, transforms={}), tmp_path / "s.mha", compressed=False)
+    raw = (tmp_path / "s.mha").read_bytes()
+    lines = [line for line in raw.split(b"ElementDataFile")[0].splitlines() if b"Seq_Frame" not in line]
+    head = b"\n".join(lines).replace(b"domain domain list", b"domain domain domain")
+    head = head.replace(b"ElementSpacing = 1 1 1", b"ElementSpacing = 0.5 0.25 2")
+    (tmp_path / "v.mha").write_bytes(head + b"\nElementDataFile" + raw.split(b"ElementDataFile")[1])
+    volume = read_sequence(tmp_path / "v.mha")
+    assert np.array_equal(volume.frames, one.frames[None])
+    write_sequence(volume, tmp_path / "w.mha")
+    lines, _, pixels = own_reading(tmp_path / "w.mha")
+    assert np.array_equal(pixels, one.frames[None])
+    assert lines["ElementSpacing"] == "0.5 0.25 2 1"
+
+
+def test_a_tracker_file_with_a_pixel_a_frame_stays_one(tmp_path):
+    head = (
+        b"NDims = 3\nDimSize = 1 1 2\nElementType = MET_USHORT\nSeq_Frame0000_Timestamp = 1\n"
+        b"Seq_Frame0000_AToBTransformStatus = OUT_OF_VIEW\nSeq_Frame0000_ImageStatus = OK\n"
+        b"Seq_Frame0001_AToBTransform = 1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1\nElementDataFile = LOCAL\n"
+    )
+    (tmp_path / "s.mha").write_bytes(head + bytes(4))
+    one = read_sequence(tmp_path / "s.mha")
+    assert one.frames is None
+    assert one.transforms["AToB"].status == ("OUT_OF_VIEW", "")
+    assert one.image_status == ("OK", "")
+    write_sequence(one, tmp_path / "t.mha")
+    lines, fields, pixels = own_reading_raw(tmp_path / "t.mha")
+    assert (lines["DimSize"], lines["ElementType"], pixels) == ("1 1 2", "MET_USHORT", bytes(4))
+    assert fields["Seq_Frame0000_AToBTransformStatus"] == "OUT_OF_VIEW"
+    assert "Seq_Frame0000_AToBTransform" not in fields
+    assert_same(read_sequence(tmp_path / "t.mha"), one)
+
+
+def own_reading_raw(path):
+    head, data = path.read_bytes().split(b"ElementDataFile = LOCAL\n", 1)
+    lines = dict(line.split(" = ", 1) for line in head.decode().splitlines())
+    return lines, lines, data
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("ElementNumberOfChannels = 3", "pictures of 3 channels"),
+        ("Kinds = vector domain domain list", "expected grey ones"),
+        ("NDims = 5", "NDims = 5, but DimSize has 4 numbers"),
+    ],
+)
+def test_colour_and_a_contradicting_header_are_refused(tmp_path, rng, line, sentence):
+    write_sequence(volumes_sequence(rng), tmp_path / "v.mha")
+    key = line.split(" = ")[0].encode()
+    raw = re.sub(rb"(?m)^" + key + rb" = .*$", line.encode(), (tmp_path / "v.mha").read_bytes())
+    (tmp_path / "v.mha").write_bytes(raw)
+    with pytest.raises(FileError, match=sentence):
+        read_sequence(tmp_path / "v.mha")
 
 
 @pytest.mark.parametrize(("compressed", "ending"), [(False, ".raw"), (True, ".zraw")])
@@ -203,6 +369,8 @@ NAN, ALL, NONE = np.full((4, 4, 4), np.nan), np.ones(4, dtype=bool), np.zeros(4,
         ({"transforms": {"Probe": Transform(np.ones((4, 4, 4)), ALL)}}, "no transform's name"),
         ({"transforms": {"AToB": Transform(NAN, NONE)}}, "no pose in"),
         ({"transforms": {"AToB": Transform(NAN, ALL)}}, "not finite"),
+        ({"image_status": ("MISSING",) * 4}, "image_status has a word where valid is True"),
+        ({"image_status": ("",) * 3}, "image_status has not one entry per frame"),
     ],
 )  # fmt: skip
 def test_what_would_not_come_back_is_refused_and_nothing_is_left(tmp_path, rng, change, sentence):
@@ -212,8 +380,8 @@ def test_what_would_not_come_back_is_refused_and_nothing_is_left(tmp_path, rng, 
 
 
 def test_a_wrong_suffix_or_orientation_is_refused(tmp_path, rng):
-    with pytest.raises(ValueError, match=r"ends in \.mha or \.mhd"):
-        write_sequence(small(rng), tmp_path / "s.nrrd")
+    with pytest.raises(ValueError, match=r"ends in \.mha, \.mhd or \.nrrd"):
+        write_sequence(small(rng), tmp_path / "s.nii")
     with pytest.raises(ValueError, match="expected letters such as MF"):
         write_sequence(small(rng), tmp_path / "s.mha", orientation="QF")
     assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ The registry (``datasets/registry.toml``) says for each name how it is made, wha
 under which licence. Nothing is downloaded unless you call `fetch`.
 """
 
+from navkit.datasets._export import export_patient
 from navkit.datasets._patients import BOUNDS
 from navkit.datasets._registry import (
     DatasetInfo,
@@ -23,6 +24,7 @@ __all__ = [
     "DatasetError",
     "DatasetInfo",
     "case_rng",
+    "export_patient",
     "fetch",
     "info",
     "load",

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from navkit.files._errors import FileError, written_whole
 from navkit.files._metaimage import Header, read_header, stored_pixels
 from navkit.files._pixels import Frames, gathered, stays_on_disk
-from navkit.files._probe import line_of, probedata_text, read_probe_database, sector_from_probedata
+from navkit.files._probe import ProbeData, line_of, probedata_text, read_probe_database, sector_from_probedata
+from navkit.files._text import content, decimals, is_file
 from navkit.geometry import check_poses, inverse, orthonormalised
 from navkit.tracking import PoseStream, moving_average
 from navkit.ultrasound import ProbeSector, Sweep
@@ -25,6 +26,7 @@ from navkit.ultrasound import ProbeSector, Sweep
 Array = NDArray[np.float64]
 
 MAX_GAP_S = 0.25
+FARTHEST_MM = 1e6  # a kilometre from the patient
 SPACING_TOLERANCE_MM = 1e-3
 
 
@@ -46,8 +48,8 @@ def find_acquisition(path: str | Path) -> Acquisition:
     if not folder.is_dir():
         raise FileError(f"{path} does not exist.")
     bases = sorted(p.name.removesuffix(".fts") for p in folder.glob("*.fts"))
-    if not path.is_dir():
-        bases = [b for b in bases if path.name.startswith(b)]
+    if not path.is_dir():  # of "hand" and "hand_2" the longer one
+        bases = sorted((b for b in bases if path.name.startswith(b)), key=len)[-1:]
     if not bases:
         raise FileError(
             f"{folder}: no .fts file; expected one with the frame times. Is this a CustusX acquisition?"
@@ -98,7 +100,7 @@ def read_acquisition(
         )
     sector, notes = _read_sector(acq, header, spacing_from)
     stream = moving_average(stream, filter_strength)
-    poses, valid = stream.at(frame_time_s, max_gap_s=MAX_GAP_S, extrapolate=extrapolate)
+    poses, valid = _poses_at(stream, frame_time_s, extrapolate)
     if not valid.any():
         raise FileError(
             f"{acq.base}: no frame lies within the tracking. Tracking covers {stream.time_s[0]:.3f} to "
@@ -107,6 +109,14 @@ def read_acquisition(
     if not valid.all():
         notes.append(f"{np.count_nonzero(~valid)} of {len(valid)} frames have no tracking and are left out")
     return Sweep(frames, frame_time_s, poses @ sector.t_M_p(), sector, valid, acq.base, tuple(notes))
+
+
+def _poses_at(stream: PoseStream, time_s: Array, extrapolate: bool) -> tuple[Array, NDArray[np.bool_]]:
+    """`PoseStream.at`, where one sample tells of its own time only."""
+    if len(stream) > 1:
+        return stream.at(time_s, max_gap_s=MAX_GAP_S, extrapolate=extrapolate)
+    valid = time_s == stream.time_s[0]
+    return np.where(valid[:, None, None], stream.pose[0], np.nan), valid
 
 
 def read_tracking(acquisition: Acquisition | str | Path) -> PoseStream:
@@ -126,6 +136,13 @@ def read_tracking(acquisition: Acquisition | str | Path) -> PoseStream:
     pose = np.zeros((len(time_s), 4, 4))
     pose[:, :3] = rows.reshape(-1, 3, 4)
     pose[:, 3, 3] = 1.0
+    far = np.flatnonzero(np.abs(pose[:, :3, 3]).max(axis=1) > FARTHEST_MM)
+    if far.size:
+        line, (x, y, z) = 3 * int(far[0]) + 1, pose[far[0], :3, 3]
+        raise FileError(
+            f"{path.name} lines {line}-{line + 2}: the tool is at {x:g} {y:g} {z:g} mm; expected within "
+            f"{FARTHEST_MM:g} mm. A mistyped number?"
+        )
     try:
         check_poses(pose, "pose")
     except ValueError as reason:
@@ -139,18 +156,13 @@ def read_tracking(acquisition: Acquisition | str | Path) -> PoseStream:
 
 def _read_rows(path: Path, width: int) -> Array:
     """Numbers, `width` a line; a trailing blank line is no line."""
-    if not path.is_file():
-        raise FileError(f"{path.parent.name}/{path.name} is missing; expected it beside the other files.")
     rows = []
-    lines = path.read_text(encoding="latin-1").rstrip().splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = [float(word) for word in line.split()]
-        except ValueError:
-            row = []
-        if len(row) != width or not all(map(math.isfinite, row)):
+    for number, line in enumerate(content(path).rstrip().splitlines(), start=1):
+        row = decimals(line)
+        if row is None or len(row) != width:
             raise FileError(
-                f"{path.name} line {number}: {line.strip()!r}; expected {width} number{'s'[: width > 1]}."
+                f"{path.name} line {number}: {line.strip().decode('latin-1')!r}; "
+                f"expected {width} number{'s'[: width > 1]}."
             )
         rows.append(row)
     if not rows:
@@ -174,14 +186,18 @@ def _read_times(path: Path) -> Array:
 def _read_frames(acq: Acquisition, on_disk: bool) -> tuple[NDArray[np.uint8], Header]:
     """All frames (n, h, w) grey, and the header that describes them."""
     stack = acq.file(".mhd")
-    single = takewhile(Path.is_file, (acq.file(f"_{k}.mhd") for k in count()))
-    paths = [stack] if stack.is_file() else list(single)
+    single = takewhile(is_file, (acq.file(f"_{k}.mhd") for k in count()))
+    paths = [stack] if is_file(stack) else list(single)
     if not paths:
         raise FileError(f"{acq.folder.name}: neither {stack.name} nor {acq.base}_0.mhd; expected the frames.")
     parts = []
-    for path in paths:
-        header = read_header(path)
+    headers = [read_header(path) for path in paths]
+    for path, header in zip(paths, headers, strict=True):
         part = stored_pixels(header)
+        part.check_size()
+        spacing = header.numbers("ElementSpacing", 2)[:2]
+        if spacing != headers[0].numbers("ElementSpacing", 2)[:2]:
+            raise header.refusal("ElementSpacing", f"that of {paths[0].name}")
         parts.append(part)
         expected = (1, *parts[0].shape[1:])
         if path != stack and part.shape != expected:
@@ -214,8 +230,10 @@ def _read_sector(
     """The sector from the probe data (or the probe database), with the image's spacing."""
     columns, rows = (int(n) for n in header.numbers("DimSize", 2)[:2])
     sx, sy = header.numbers("ElementSpacing", 2)[:2]
+    if min(sx, sy) <= 0:
+        raise header.refusal("ElementSpacing", "more than 0 mm")
     path = acq.file(".probedata.xml")
-    sector = sector_from_probedata(path) if path.is_file() else None
+    sector = sector_from_probedata(path) if is_file(path) else None
     if sector is None:
         sector, path = _sector_from_database(acq, header, (rows, columns))
     if sector.shape != (rows, columns):
@@ -247,7 +265,7 @@ def _sector_from_database(
     """The configuration that the frames name, looked up in ProbeCalibConfigs.xml beside them."""
     path = acq.folder / "ProbeCalibConfigs.xml"
     key = header.fields.get("ConfigurationID")
-    if key is None or not path.is_file():
+    if key is None or not is_file(path):
         raise FileError(
             f"{acq.folder.name}: no usable {acq.base}.probedata.xml, and "
             f"{'no ConfigurationID in ' + header.path.name if key is None else 'no ' + path.name}; "
@@ -263,29 +281,52 @@ def _sector_from_database(
 
 
 def write_acquisition(
-    sweep: Sweep, folder: str | Path, *, layout: Literal["stack", "frames"] = "stack"
+    sweep: Sweep,
+    folder: str | Path,
+    *,
+    layout: Literal["stack", "frames"] = "stack",
+    tracking: PoseStream | None = None,
+    tool_id: str = "",
 ) -> None:
-    """Write the valid frames of a sweep as a CustusX acquisition, old layout or new.
+    """Write a sweep as a CustusX acquisition, old layout or new.
 
-    The tracking written is one sample a frame. Nothing is left behind if writing fails.
+    Without `tracking`, the valid frames and one sample of tracking for each. With it, all frames, and the
+    valid samples of ``pr_M_t`` at their own times: whoever reads it interpolates anew. Nothing is left behind
+    if writing fails. `tool_id` names the probe's tool file.
     """
     folder = Path(folder)
-    keep = np.flatnonzero(sweep.valid)
     base = sweep.name or "acquisition"
-    pr_M_t = orthonormalised(sweep.pr_M_p[keep] @ inverse(sweep.sector.t_M_p()))
-    times = "".join(f"{1000 * t:.4f}\n" for t in sweep.time_s[keep])
+    if tracking is None:
+        keep = np.flatnonzero(sweep.valid)
+        sample_s, pr_M_t = sweep.time_s[keep], sweep.pr_M_p[keep] @ inverse(sweep.sector.t_M_p())
+    else:
+        keep = np.arange(len(sweep))
+        sample_s, pr_M_t = tracking.time_s[tracking.valid], tracking.pose[tracking.valid]
+    if not keep.size or not len(sample_s) or set(base) & set("/\\:\n\r\0") or base != base.strip(" ."):
+        raise ValueError(
+            f"{base!r} has {keep.size} frames and {len(sample_s)} samples of tracking to write; expected one "
+            "or more, and a name that a file can have."
+        )
+    frame_ms, sample_ms = (
+        "".join(f"{1000 * t:.4f}\n" for t in time) for time in (sweep.time_s[keep], sample_s)
+    )
     with written_whole(folder / base) as temporary:
-        (temporary / f"{base}.fts").write_text(times)
-        (temporary / f"{base}.tts").write_text(times)
-        lines = ("{:.9g} {:.9g} {:.9g} {:.9g}\n".format(*row) for pose in pr_M_t for row in pose[:3])
+        (temporary / f"{base}.fts").write_text(frame_ms)
+        (temporary / f"{base}.tts").write_text(sample_ms)
+        lines = (
+            "{:.9g} {:.9g} {:.9g} {:.9g}\n".format(*row) for m in orthonormalised(pr_M_t) for row in m[:3]
+        )
         (temporary / f"{base}.tp").write_text("".join(lines))
-        (temporary / f"{base}.probedata.xml").write_text(probedata_text(sweep.sector))
+        probe = probedata_text(ProbeData(sweep.sector, tool_id))
+        (temporary / f"{base}.probedata.xml").write_text(probe, encoding="utf-8")
         single = {f"{base}_{k}": keep[k : k + 1] for k in range(len(keep))}
         for name, numbers in ({base: keep} if layout == "stack" else single).items():
             with (temporary / f"{name}.raw").open("wb") as file:
                 for n in numbers:  # one at a time: they may be more than memory holds
                     file.write(np.ascontiguousarray(sweep.frames[n]).data)
-            (temporary / f"{name}.mhd").write_text(_header_text(sweep.sector, len(numbers), name))
+            (temporary / f"{name}.mhd").write_text(
+                _header_text(sweep.sector, len(numbers), name), encoding="utf-8"
+            )
 
 
 def _header_text(sector: ProbeSector, n: int, name: str) -> str:

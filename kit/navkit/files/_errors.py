@@ -6,9 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LONGEST = 800  # characters of a sentence; a file may quote as one line what it is in whole
+
 
 class FileError(ValueError):
     """A file that cannot be trusted: one sentence with file, line, expected and got."""
+
+    def __init__(self, told: str) -> None:
+        told = " ".join(told.splitlines())
+        short = told if len(told) <= LONGEST else f"{told[: LONGEST // 2]} ... {told[-LONGEST // 2 :]}"
+        super().__init__(short)
 
 
 @contextmanager

@@ -10,6 +10,9 @@ import numpy as np
 
 from navkit.files._errors import FileError
 from navkit.files._pixels import ELEMENT_TYPES, Stored
+from navkit.files._text import beside, decimals, decoded, is_file, wholes
+
+MOST_HEADER = 2**20  # bytes: pixels may follow
 
 
 @dataclass(frozen=True)
@@ -24,27 +27,39 @@ class Header:
         """The numbers of a field, or one sentence on what is wrong with them."""
         if key not in self.fields:
             raise FileError(f"{self.path.name}: no line {key} = ...; expected one in a MetaImage header.")
-        text = self.fields[key]
-        try:
-            values = [float(word) for word in text.split()]
-        except ValueError:
-            values = []
+        values = decimals(self.fields[key])
         if not values or (count is not None and len(values) < count):
-            wanted = "numbers" if count is None else f"{count} numbers"
-            raise FileError(f"{self.path.name} line {self.lines[key]}: {key} = {text!r}; expected {wanted}.")
+            raise self.refusal(key, "numbers" if count is None else f"{count} numbers")
         return values
+
+    def flag(self, key: str, *, otherwise: bool = False) -> bool:
+        """True or False, as the header says, or `otherwise` where it says nothing."""
+        found = self.fields.get(key, str(otherwise)).lower()
+        if found not in ("true", "false"):
+            raise self.refusal(key, "True or False")
+        return found == "true"
+
+    def refusal(self, key: str, expected: str) -> FileError:
+        line, got = self.lines.get(key, "?"), self.fields.get(key, "")
+        return FileError(f"{self.path.name} line {line}: {key} = {got!r}; expected {expected}.")
 
 
 def read_header(path: Path) -> Header:
     """Key = value lines. CustusX's older files put keys of their own after ElementDataFile."""
     fields: dict[str, str] = {}
     lines: dict[str, int] = {}
-    for number, line in enumerate(path.read_bytes().decode("latin-1").splitlines(), start=1):
-        key, equals, value = line.partition("=")
+    if not is_file(path):
+        raise FileError(f"{path.parent.name}/{path.name} is missing; expected a MetaImage header.")
+    with path.open("rb") as file:
+        data = file.read(MOST_HEADER)
+    for number, line in enumerate(data.splitlines(), start=1):
+        key, equals, value = (decoded(part.strip()) for part in line.partition(b"="))
         if not equals:
             continue
-        fields[key.strip()] = value.strip()
-        lines[key.strip()] = number
+        if fields.get(key, value) != value:
+            raise FileError(f"{path.name} line {number}: a second {key}, {value!r}; expected one of each.")
+        fields[key] = value
+        lines[key] = number
         if fields.get("ElementDataFile") == "LOCAL":  # pixels follow
             break
     if "ElementDataFile" not in fields:
@@ -60,30 +75,26 @@ def stored_pixels(header: Header) -> Stored:
     FileError
         If the pixel file is missing, a size is not positive, or the type is not known.
     """
-    sizes = [int(n) for n in header.numbers("DimSize", 2)]
-    if len(sizes) > 3 or min(sizes) < 1:
-        raise FileError(
-            f"{header.path.name} line {header.lines['DimSize']}: DimSize = {header.fields['DimSize']!r}; "
-            "expected width, height and number of frames, 1 or more each."
-        )
+    sizes = wholes(header.numbers("DimSize", 2))
+    if sizes is None or len(sizes) > 3 or min(sizes) < 1:
+        raise header.refusal("DimSize", "width, height and number of frames, 1 or more each")
+    if "NDims" in header.fields and header.numbers("NDims", 1) != [len(sizes)]:
+        raise header.refusal("NDims", f"{len(sizes)}, as DimSize has numbers")
     kind = header.fields.get("ElementType", "")
     if kind not in ELEMENT_TYPES:
-        line = header.lines.get("ElementType", "?")
-        raise FileError(
-            f"{header.path.name} line {line}: ElementType = {kind!r}; "
-            f"expected one of {', '.join(ELEMENT_TYPES)}."
-        )
-    channels = (
-        int(header.numbers("ElementNumberOfChannels", 1)[0])
-        if "ElementNumberOfChannels" in header.fields
-        else 1
-    )
-    dtype = np.dtype(ELEMENT_TYPES[kind]).newbyteorder(
-        ">" if header.fields.get("BinaryDataByteOrderMSB", "False").lower() == "true" else "<"
-    )
+        raise header.refusal("ElementType", f"one of {', '.join(ELEMENT_TYPES)}")
+    channels = 1
+    if "ElementNumberOfChannels" in header.fields:
+        told = wholes(header.numbers("ElementNumberOfChannels", 1)) or [0]
+        channels = told[0]
+    if channels < 1:
+        raise header.refusal("ElementNumberOfChannels", "1 or more")
+    if not header.flag("BinaryData", otherwise=True):
+        raise header.refusal("BinaryData", "True: pixels as text are not read")
+    dtype = np.dtype(ELEMENT_TYPES[kind]).newbyteorder(">" if header.flag("BinaryDataByteOrderMSB") else "<")
     name = header.fields["ElementDataFile"]
-    data_path = header.path.parent / name
-    if not data_path.is_file():
+    data_path = beside(header.path, name)
+    if data_path is None:
         raise FileError(
             f"{header.path.name} line {header.lines['ElementDataFile']}: the pixel file {name} is not in "
             f"{header.path.parent.name}/."
@@ -94,6 +105,6 @@ def stored_pixels(header: Header) -> Stored:
         0,
         (n, height, width) + ((channels,) if channels > 1 else ()),
         dtype,
-        header.fields.get("CompressedData", "False").lower() == "true",
+        header.flag("CompressedData"),
         f"{header.path.name} line {header.lines['DimSize']}",
     )

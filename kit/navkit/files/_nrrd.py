@@ -1,6 +1,6 @@
 """PLUS sequences as NRRD (.nrrd): the same frames and fields with another header."""
 
-import gzip
+import math
 import re
 import zlib
 from pathlib import Path
@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from navkit.files._errors import FileError, written_whole
-from navkit.files._pixels import Frames
-from navkit.files._sequences import FRAME_KEY, LONGEST_LINE, MOST_INFLATION, Sequence, assembled, turn
-from navkit.files._write_sequence import check_sequence, checked_line, frame_fields
+from navkit.files._orientation import turn, turned_frames
+from navkit.files._pixels import MOST_INFLATION, Frames, Stored
+from navkit.files._sequences import BLANK, FRAME_KEY, LONGEST_LINE, Sequence, assembled
+from navkit.files._write_sequence import Progress, check_sequence, checked_line, frame_fields
 
 TYPES = {
     "uint8": "uchar|unsigned char|uint8_t",
@@ -28,8 +29,8 @@ PLUS_KEYS = {
 }
 
 
-def read_nrrd_sequence(path: str | Path) -> Sequence:
-    """Read a PLUS sequence with header and pixels in one .nrrd file; the frames are held in memory.
+def read_nrrd_sequence(path: str | Path, *, on_disk: bool = False) -> Sequence:
+    """Read a PLUS sequence with header and pixels in one .nrrd file, as `read_sequence` does.
 
     Raises
     ------
@@ -54,14 +55,17 @@ def read_nrrd_sequence(path: str | Path) -> Sequence:
             found = re.match(r"([^#:][^:]*)(:=|:)(.*)", line)
             if not found:
                 continue
-            key, sign, value = (part.strip() for part in found.groups())
+            key, sign, value = (part.strip(BLANK) for part in found.groups())
             value = value.replace("\\\\", "\0").replace("\\n", " ").replace("\0", "\\")
+            frame = FRAME_KEY.fullmatch(key)
             if sign == ":":
-                said[key.lower()] = value
-            elif frame := FRAME_KEY.fullmatch(key):
-                fields.setdefault(int(frame[1]), {})[frame[2]] = value
+                where, name = said, key.lower()
+            elif frame:
+                where, name = fields.setdefault(int(frame[1]), {}), frame[2]
             else:
-                header[PLUS_KEYS.get(key, key)] = value
+                where, name = header, PLUS_KEYS.get(key, key)
+            if where.setdefault(name, value) != value:
+                raise FileError(f"{path.name}: a second {key}: {value!r}; expected one of each.")
 
         def refuse(key: str, expected: str) -> FileError:
             return FileError(f"{path.name}: {key}: {said.get(key, '')!r}; expected {expected}.")
@@ -70,41 +74,42 @@ def read_nrrd_sequence(path: str | Path) -> Sequence:
         if dtype is None:
             raise refuse("type", f"one of {', '.join(TYPES)}")
         sizes = said.get("sizes", "").split()
-        if len(sizes) != 3 or not all(word.isdecimal() and len(word) < 10 and int(word) for word in sizes):
-            raise refuse("sizes", "width, height and number of frames, 1 or more each")
+        right = len(sizes) in (3, 4) and all(re.fullmatch("0*[1-9][0-9]{0,8}", w) for w in sizes)
+        if not right or said.get("dimension", str(len(sizes))) != str(len(sizes)):
+            raise refuse("sizes", "width, height, depth if there is one, number of frames, 1 or more each")
+        kinds = said.get("kinds", "").split()
+        if any(kind not in ("domain", "space", "???", "none") for kind in kinds[:-1]):
+            raise refuse("kinds", "grey pictures: domain domain list")
         if said.get("encoding") not in ("raw", "gz", "gzip"):
             raise refuse("encoding", "raw or gzip")
         if dtype[-1:] != "8" and said.get("endian") not in ("little", "big"):
             raise refuse("endian", "little or big")
         if stray := {"data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip"} & said.keys():
             raise refuse(min(stray), "no such line: the pixels follow the header")
-        width, height, n = map(int, sizes)
+        *size, n = map(int, sizes)
         if fields and max(fields) >= n:
             raise refuse("sizes", f"at least {max(fields) + 1} frames, as frame {max(fields)} has fields")
-        stored = np.dtype(dtype).newbyteorder(">" if said.get("endian") == "big" else "<")
-        needed = width * height * n * stored.itemsize
-        held = path.stat().st_size - file.tell()
+        dtype_stored = np.dtype(dtype).newbyteorder(">" if said.get("endian") == "big" else "<")
+        shape = (n, *reversed(size))
         packed = said["encoding"] != "raw"
-        if needed > held * (MOST_INFLATION if packed else 1):
-            raise refuse("sizes", f"no more pixels than {held} bytes hold. Was the copy cut off?")
-        try:
-            with gzip.GzipFile(fileobj=file) if packed else file as pixels:
-                raw = pixels.read(needed + 1)
-        except (OSError, EOFError, zlib.error) as reason:
-            raise FileError(f"{path.name}: the compressed pixels are damaged ({reason}).") from None
-    if len(raw) != needed:
-        raise refuse(
-            "sizes", f"as many pixels as follow; {needed} bytes are not {len(raw)}, or the first of more"
-        )
+        stored = Stored(path, file.tell(), shape, dtype_stored, packed, f"sizes: {said['sizes']}")
+        held = path.stat().st_size - file.tell()
+        if stored.nbytes > held * (MOST_INFLATION if packed else 1):
+            raise refuse("sizes", f"no more pixels than {held} bytes hold (was the copy cut off?)")
     frames: Frames | None = None
-    if width * height > 1:
-        to_mf = turn(path, header.get("UltrasoundImageOrientation", "XX"))
-        frames = np.array(to_mf(np.frombuffer(raw, stored).reshape(n, height, width)), order="C")
+    if math.prod(size) > 1:
+        to_mf = turn(path, header.get("UltrasoundImageOrientation", "XX"), dimension=len(size))
+        frames = turned_frames(stored, to_mf, on_disk=on_disk)
     return assembled(path, header, fields, frames, n)
 
 
 def write_nrrd_sequence(
-    sequence: Sequence, path: str | Path, *, compressed: bool = True, orientation: str | None = None
+    sequence: Sequence,
+    path: str | Path,
+    *,
+    compressed: bool = True,
+    orientation: str | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write a sequence with pictures as a .nrrd file, as `write_sequence` does a .mha file.
 
@@ -125,20 +130,24 @@ def write_nrrd_sequence(
     frames = sequence.frames
     if path.suffix.lower() != ".nrrd":
         raise ValueError(f"{path.name} is the name of no NRRD file; expected one that ends in .nrrd.")
-    if frames is None or frames.dtype.name not in TYPES or frames.ndim != 3 or frames[:1].size <= 1:
+    good = frames is not None and frames.dtype.name in TYPES and frames.ndim in (3, 4)
+    if frames is None or not good or frames[:1].size <= 1:
         raise ValueError(
-            "expected pictures (n, height, width) of 8 to 32 bit numbers; for none, write a .mha."
+            "expected pictures (n, height, width) or (n, depth, height, width) of 8 to 64 bit numbers; for "
+            "none, write a .mha."
         )
     check_sequence(sequence)
     if orientation is None:
         orientation = sequence.header.get("UltrasoundImageOrientation", "MFA")
-    from_mf = turn(path, orientation, back=True)
-    _, height, width = from_mf(frames[:1]).shape
+    axes = frames.ndim - 1
+    from_mf = turn(path, orientation, back=True, dimension=axes)
+    sizes = (*from_mf(frames[:1]).shape[:0:-1], len(frames))
+    directions = ["(" + ",".join("1" if i == k else "0" for i in range(axes)) + ")" for k in range(axes)]
     head = (
         f"NRRD0004\ntype: {frames.dtype.name.replace('float32', 'float').replace('float64', 'double')}\n"
-        f"dimension: 3\nspace dimension: 2\nsizes: {width} {height} {len(frames)}\n"
-        "space directions: (1,0) (0,1) none\nkinds: domain domain list\nendian: little\n"
-        f"encoding: {'gzip' if compressed else 'raw'}\nspace origin: (0,0)\n"
+        f"dimension: {axes + 1}\nspace dimension: {axes}\nsizes: {' '.join(map(str, sizes))}\n"
+        f"space directions: {' '.join(directions)} none\nkinds: {'domain ' * axes}list\nendian: little\n"
+        f"encoding: {'gzip' if compressed else 'raw'}\nspace origin: ({','.join('0' * axes)})\n"
     )
     told = {"UltrasoundImageType": "BRIGHTNESS", **sequence.header, "UltrasoundImageOrientation": orientation}
     plus_key = {ours: theirs for theirs, ours in PLUS_KEYS.items()}
@@ -156,4 +165,6 @@ def write_nrrd_sequence(
         for k in range(len(frames)):
             one = np.ascontiguousarray(from_mf(frames[k : k + 1]), dtype=frames.dtype.newbyteorder("<")).data
             file.write(stream.compress(one) if stream else one)
+            if progress:
+                progress(k + 1, len(frames))
         file.write(stream.flush() if stream else b"")

@@ -22,6 +22,7 @@ Frames = NDArray[Any]
 
 BLOCK = 2**21  # bytes of frames that are read at a time; colour needs five times as much to become grey
 PIECE = 2**18  # bytes that go through zlib at a time
+MOST_INFLATION = 1032  # zlib's, of pixels that are all the same
 
 ELEMENT_TYPES = {
     "MET_UCHAR": np.uint8,
@@ -60,7 +61,7 @@ class Stored:
 
     def mapped(self) -> Frames:
         """All frames where they are, read-only, of a file that is not compressed."""
-        self._check_size()
+        self.check_size()
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
     def blocks(self) -> Iterator[Frames]:
@@ -71,8 +72,7 @@ class Stored:
         FileError
             Before the first block if the size does not fit; of a compressed file after the last good block.
         """
-        if not self.compressed:
-            self._check_size()
+        self.check_size()
         n = self.shape[0]
         frame = self.nbytes // n
         step = min(n, max(1, BLOCK // frame))
@@ -94,13 +94,19 @@ class Stored:
                     raise self._misfit(done + 1)
             except zlib.error as reason:
                 raise FileError(
-                    f"{self.path.name}: the compressed pixels end early or are damaged ({reason}); the first "
-                    f"{done // frame} of {n} frames can be read."
+                    f"{self.path.name}: the compressed pixels end early or are damaged ({reason}); "
+                    f"{self.told} expects {n} frames, and the first {done // frame} can be read."
                 ) from None
 
-    def _check_size(self) -> None:
+    def check_size(self) -> None:
+        """Refuse a header that claims more than the file can hold, before memory or disk is asked for it."""
         held = self.path.stat().st_size - self.offset
-        if held != self.nbytes:
+        if self.compressed and self.nbytes > MOST_INFLATION * held:
+            raise FileError(
+                f"{self.path.name} holds {held} compressed bytes; {self.told} expects {self.nbytes} bytes of "
+                "pixels, which cannot be in them. Was the copy cut off, or the header edited?"
+            )
+        if not self.compressed and held != self.nbytes:
             raise self._misfit(held)
 
     def _misfit(self, held: int) -> FileError:
@@ -118,8 +124,8 @@ class Stored:
 
 
 def _inflating(file: BinaryIO) -> Callable[[memoryview], int]:
-    """``file.readinto`` of what a zlib stream in the file holds: how many bytes came, 0 after its end."""
-    stream = zlib.decompressobj()
+    """``file.readinto`` of what a zlib or gzip stream holds: how many bytes came, 0 after its end."""
+    stream = zlib.decompressobj(wbits=47)  # of zlib, as MetaImage has it, or of gzip, as NRRD
 
     def readinto(room: memoryview) -> int:
         while not stream.eof:
@@ -130,6 +136,8 @@ def _inflating(file: BinaryIO) -> Callable[[memoryview], int]:
                 return len(piece)
             if not raw:
                 raise zlib.error("incomplete or truncated stream")
+        if stream.unused_data.strip(b"\0") or file.read(PIECE).strip(b"\0"):
+            raise zlib.error("more data after the end of the stream")
         return 0
 
     return readinto

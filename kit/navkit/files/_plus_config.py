@@ -5,14 +5,20 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from navkit.files._errors import FileError
+from navkit.files._text import decimals, is_file, parsed_xml, wholes
 from navkit.geometry import SpaceGraph
 
 Array = NDArray[np.float64]
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+MOST_FLAT = 1e12  # the condition of a matrix; more cannot be inverted
 
 
 @dataclass(frozen=True)
@@ -57,32 +63,53 @@ def read_plus_config(path: str | Path) -> PlusConfig:
         transforms close a loop.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise FileError(f"{path} is not a file.")
-    try:
-        root = ET.parse(path).getroot()
-    except ET.ParseError as reason:
-        raise FileError(f"{path.name}: not well-formed XML ({reason}).") from None
+    root = parsed_xml(path)
     if root.tag != "PlusConfiguration":
         raise FileError(f"{path.name}: the outermost element is <{root.tag}>; expected <PlusConfiguration>.")
 
     def numbers(element: ET.Element, name: str, count: int) -> Array:
         text = element.get(name, "")
-        try:
-            values = np.array(text.split(), dtype=float)
-        except ValueError:
-            values = np.empty(0)
-        if len(values) != count:
+        values = decimals(text)
+        if values is None or len(values) != count:
             raise FileError(
                 f"{path.name}: <{element.tag}> has {name}={' '.join(text.split())[:60]!r}; expected {count} "
                 f"number{'s'[: count > 1]}."
             )
-        return values
+        return np.array(values)
 
-    transforms = {
-        (t.get("From", ""), t.get("To", "")): numbers(t, "Matrix", 16).reshape(4, 4)
-        for t in root.iterfind("CoordinateDefinitions/Transform")
-    }
+    def pixels(element: ET.Element, name: str) -> tuple[int, int]:
+        found = wholes(numbers(element, name, 2).tolist())
+        if found is None or min(found) < 0:
+            raise FileError(
+                f"{path.name}: <{element.tag}> has {name}={element.get(name)!r}; expected two whole numbers "
+                "of pixels."
+            )
+        return found[0], found[1]
+
+    def once(found: dict[Key, Value], key: Key, value: Value, what: str) -> None:
+        if key in found:
+            raise FileError(f"{path.name}: a second {what} {key!r}; expected one of each.")
+        found[key] = value
+
+    transforms: dict[tuple[str, str], Array] = {}
+    for t in root.iterfind("CoordinateDefinitions/Transform"):
+        ends = t.get("From", ""), t.get("To", "")
+        matrix = numbers(t, "Matrix", 16).reshape(4, 4)
+        if not np.array_equal(matrix[3], [0, 0, 0, 1]) or not np.linalg.cond(matrix[:3, :3]) < MOST_FLAT:
+            raise FileError(
+                f"{path.name}: the matrix of {ends[0]}To{ends[1]} does not end in 0 0 0 1 or cannot be "
+                "inverted; expected 16 numbers row by row. Is it transposed?"
+            )
+        once(transforms, ends, matrix, "transform")
+    landmarks: dict[str, Array] = {}
+    for m in root.iterfind(".//Landmarks/Landmark"):
+        once(landmarks, m.get("Name", ""), numbers(m, "Position", 3), "landmark")
+    offsets: dict[str, float] = {}
+    for device in root.iter("Device"):
+        if device.get("LocalTimeOffsetSec") is not None:
+            once(offsets, device.get("Id", ""), float(numbers(device, "LocalTimeOffsetSec", 1)[0]), "device")
     patterns = []
     for pattern in root.iterfind("PhantomDefinition/Geometry/Pattern"):
         if pattern.get("Type") != "NWire":
@@ -95,22 +122,22 @@ def read_plus_config(path: str | Path) -> PlusConfig:
     clip, mm_per_px = None, np.nan
     if segmentation is not None:
         mm_per_px = float(numbers(segmentation, "ApproximateSpacingMmPerPixel", 1)[0])
+        if not mm_per_px > 0:
+            raise FileError(
+                f"{path.name}: ApproximateSpacingMmPerPixel is {mm_per_px:g}; expected more than 0."
+            )
         if segmentation.get("ClipRectangleSize") is not None:
-            x, y = (int(v) for v in numbers(segmentation, "ClipRectangleOrigin", 2))
-            width, height = (int(v) for v in numbers(segmentation, "ClipRectangleSize", 2))
+            x, y = pixels(segmentation, "ClipRectangleOrigin")
+            width, height = pixels(segmentation, "ClipRectangleSize")
             clip = (x, x + width - 1, y, y + height - 1) if width and height else None
     reconstruction = root.find("VolumeReconstruction")
     config = PlusConfig(
         transforms,
         np.array(patterns, dtype=float).reshape(-1, 3, 2, 3),
-        {m.get("Name", ""): numbers(m, "Position", 3) for m in root.iterfind(".//Landmarks/Landmark")},
+        landmarks,
         clip,
         mm_per_px,
-        {
-            device.get("Id", ""): float(numbers(device, "LocalTimeOffsetSec", 1)[0])
-            for device in root.iter("Device")
-            if device.get("LocalTimeOffsetSec") is not None
-        },
+        offsets,
         {} if reconstruction is None else dict(reconstruction.attrib),
     )
     try:

@@ -32,6 +32,8 @@ def plus_sweep(sequence: Sequence, config: PlusConfig, *, name: str = "sequence"
     """
     if sequence.frames is None:
         raise FileError("the sequence has no pictures; expected frames to place.")
+    if sequence.frames.ndim != 3:
+        raise FileError("the sequence is of volumes; expected pictures, one plane each.")
     try:
         here = sequence.spaces(config).get("Reference", "Image")
     except (KeyError, ValueError) as reason:

@@ -8,8 +8,6 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from navkit.files._errors import FileError, written_whole
-from navkit.geometry import RAS_M_LPS, check_points
+from navkit.files._named_points import TO_LPS, NamedPoints, finite, named
+from navkit.files._tags import from_tag, to_tag
+from navkit.geometry import check_points
+
+__all__ = ["NamedPoints", "read_points", "write_points"]
 
 Array = NDArray[np.float64]
 
 ENDINGS = (".mrk.json", ".json", ".fcsv", ".tag")
-TO_LPS = {"LPS": np.ones(3), "RAS": RAS_M_LPS.diagonal()[:3]}
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
 VERSION = "Markups fiducial file version"
 SCHEMA = (
@@ -32,25 +32,6 @@ SCHEMA = (
 )
 # A point's axes in the schema's column order: Slicer's own, seen from LPS and from RAS.
 PLAIN_AXES = ([-1, 0, 0, 0, -1, 0, 0, 0, 1], [1, 0, 0, 0, 1, 0, 0, 0, 1])
-TAG_ROW = re.compile(r'([^"%;]*)(?:"((?:[^"\\]|\\.)*)"\s*)?(;?)\s*')
-
-
-@dataclass(frozen=True)
-class NamedPoints:
-    """Points with a name each.
-
-    Attributes
-    ----------
-    points_r : (n, 3) patient LPS in mm
-    labels : n names; empty where the file has none
-    notes : what was assumed and what was left out, one sentence each
-    second_r : (n, 3) the same places in the second volume of a tag file, None where there is one volume
-    """
-
-    points_r: Array
-    labels: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    second_r: Array | None = None
 
 
 def read_points(path: str | Path) -> NamedPoints:
@@ -88,7 +69,7 @@ def read_points(path: str | Path) -> NamedPoints:
         raise FileError(f"{path.name} byte {reason.start}: not UTF-8; expected a text file.") from None
     if not text.strip():
         raise FileError(f"{path.name} is empty; expected named points.")
-    points = {".json": _from_json, ".fcsv": _from_fcsv, ".tag": _from_tag}[ending](path.name, text)
+    points = {".json": _from_json, ".fcsv": _from_fcsv, ".tag": from_tag}[ending](path.name, text)
     if not len(points.points_r):
         raise FileError(f"{path.name} holds no point; expected one or more. {' '.join(points.notes)}".strip())
     return points
@@ -119,7 +100,7 @@ def write_points(points: NamedPoints, path: str | Path) -> None:
         raise ValueError(
             f"{len(points.labels)} labels for {[len(p) for p in both]} points; expected one label a point."
         )
-    writer = {".json": _to_json, ".fcsv": _to_fcsv, ".tag": _to_tag}[ending]
+    writer = {".json": _to_json, ".fcsv": _to_fcsv, ".tag": to_tag}[ending]
     data = writer(path.name, np.hstack(both), points.labels).encode()
     with written_whole(path) as folder:
         (folder / path.name).write_bytes(data)
@@ -129,20 +110,6 @@ def _ending(path: Path) -> str:
     if not path.name.lower().endswith(ENDINGS):
         raise FileError(f"{path.name} ends in {path.suffix!r}; expected one of {', '.join(ENDINGS)}.")
     return path.suffix.lower()
-
-
-def _numbers(words: Sequence[str], where: str) -> list[float]:
-    """Finite decimal numbers; `float` alone would also take nan, 1_0 and digits of other scripts."""
-    values = [float(word) if NUMBER.fullmatch(word.strip()) else math.nan for word in words]
-    if not all(map(math.isfinite, values)):
-        raise FileError(f"{where}: {' '.join(words)!r}; expected finite numbers.")
-    return values
-
-
-def _named(rows: list[list[float]], labels: list[str], notes: list[str], system: str) -> NamedPoints:
-    volumes = len(rows[0]) // 3 if rows else 1
-    pairs = np.array(rows, dtype=float).reshape(-1, volumes, 3) * TO_LPS[system]
-    return NamedPoints(pairs[:, 0], tuple(labels), tuple(notes), pairs[:, 1] if volumes == 2 else None)
 
 
 def _from_json(name: str, text: str) -> NamedPoints:
@@ -163,7 +130,7 @@ def _from_json(name: str, text: str) -> NamedPoints:
     labels: list[str] = []
     for k, markup in enumerate(lists):
         _one_list(f"{name}: markups[{k}]", markup, rows, labels, notes)
-    return _named(rows, labels, notes, "LPS")
+    return named(rows, labels, notes, "LPS")
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -279,7 +246,7 @@ def _from_fcsv(name: str, text: str) -> NamedPoints:
         if extra and extra[0] != "2":
             skipped += 1
             continue
-        rows.append(_numbers([fields[k] for k in needed[:3]], where))
+        rows.append(finite([fields[k] for k in needed[:3]], where))
         labels.append(fields[needed[3]] if len(needed) > 3 else "")
     if "CoordinateSystem" not in head:
         notes.append(f"{name} states no CoordinateSystem: RAS, as Slicer reads it")
@@ -291,7 +258,7 @@ def _from_fcsv(name: str, text: str) -> NamedPoints:
         notes.append(f"{name} has no column 'label': the points have no names")
     if skipped:
         notes.append(f"{name}: {skipped} points are not placed and left out")
-    return _named(rows, labels, notes, system)
+    return named(rows, labels, notes, system)
 
 
 def _to_fcsv(name: str, rows: Array, labels: tuple[str, ...]) -> str:
@@ -305,70 +272,3 @@ def _to_fcsv(name: str, rows: Array, labels: tuple[str, ...]) -> str:
     for k, (row, label) in enumerate(zip(rows, labels, strict=True), start=1):
         table.writerow([k, *map(repr, row.tolist()), 0, 0, 0, 1, 1, 1, 0, label, "", ""])
     return file.getvalue()
-
-
-def _from_tag(name: str, text: str) -> NamedPoints:
-    lines = text.split("\n")
-    if lines[0].strip() != "MNI Tag Point File":
-        raise FileError(f"{name} line 1: {lines[0][:60]!r}; expected 'MNI Tag Point File'.")
-    comments, volumes, begun, ended, extras = "", 0, False, False, False
-    rows, labels, notes = [], [], []
-    for number, line in enumerate(lines[1:], start=2):
-        where, line = f"{name} line {number}", line.strip()
-        if line.startswith(("%", "#")):
-            comments += f"{line}\n"
-        elif line and not begun:
-            found = re.fullmatch(r"Volumes\s*=\s*([12])\s*;", line)
-            begun = bool(volumes) and re.fullmatch(r"Points\s*=", line) is not None
-            if not begun and (volumes or not found):
-                raise FileError(f"{where}: {line[:60]!r}; expected 'Volumes = 1;' or 2, then 'Points ='.")
-            volumes = int(found[1]) if found else volumes
-        elif line:
-            row = TAG_ROW.fullmatch(line)
-            words = row[1].split() if row else []
-            label, n = row[2] if row else None, 3 * volumes
-            bare = row is not None and not words and label is None
-            cut = number == len(lines) and row is not None and label is None and not row[3]
-            if ended or row is None or cut or not (bare or len(words) in (n, n + 3)):
-                raise FileError(
-                    f"{where}: {line[:60]!r}; expected {n} coordinates, a quoted label, ; after the last. "
-                    "Was the file cut short?"
-                )
-            ended = row[3] == ";"
-            extras = extras or len(words) > n
-            if not bare:
-                rows.append(_numbers(words, where)[:n])
-                labels.append(re.sub(r"\\([0-7]{1,3}|x[0-9a-fA-F]{1,2}|.)", _unescaped, label or ""))
-    said = {"LPS": r"\b(LPS|DICOM)\b", "RAS": r"\b(RAS|MINC)\b"}
-    stated = [system for system, words_ in said.items() if re.search(words_, comments, re.IGNORECASE)]
-    if len(stated) > 1:
-        raise FileError(f"{name}: its comments name LPS (DICOM) and RAS (MINC); expected one of them.")
-    if not stated:
-        notes.append(f"{name} states neither LPS nor RAS: RAS, by MINC's rule")
-    elif stated == ["LPS"]:
-        notes.append(f"{name}: LPS by its comment; programs that go by MINC's rule take it as RAS")
-    if not ended:
-        notes.append(f"{name} has no ; after the last point: points may be missing")
-    if extras:
-        notes.append(f"{name}: weights and numbers of structure and patient are left out")
-    return _named(rows, labels, notes, stated[0] if stated else "RAS")
-
-
-def _unescaped(found: re.Match[str]) -> str:
-    code = found[1]
-    if code[0] in "01234567":
-        return chr(int(code, 8))
-    if len(code) > 1:
-        return chr(int(code[1:], 16))
-    return dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True)).get(code, code)
-
-
-def _to_tag(name: str, rows: Array, labels: tuple[str, ...]) -> str:
-    flipped = (rows.reshape(len(rows), -1, 3) * TO_LPS["RAS"]).reshape(rows.shape)
-    lines = []
-    for row, label in zip(flipped.tolist(), labels, strict=True):
-        safe = re.sub(r'["\\]', r"\\\g<0>", label)
-        safe = re.sub(r"[\x00-\x1f]", lambda found: f"\\{ord(found[0]):03o}", safe)
-        lines.append(f' {" ".join(map(repr, row))} "{safe}"')
-    head = f"MNI Tag Point File\nVolumes = {rows.shape[1] // 3};\n% RAS (MINC) in mm\n\nPoints =\n"
-    return head + "\n".join(lines) + ";\n"

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from navkit.files._errors import FileError
+from navkit.files._text import is_file
 from navkit.geometry import pose_from
 from navkit.tracking import PoseStream
 
 MAGIC = b"SNWPOS\x02"
 TOOL_INDEX, TOOL_NAME, TOOL_POSE = 1, 2, 3
 LAST_MS = 4_102_444_800_000  # the year 2100
+LARGEST_ANGLE, FARTHEST_MM = 6.2832, 1e6  # a turn; a kilometre from the patient
 
 
 def read_positions(path: str | Path) -> dict[str, PoseStream]:
@@ -36,7 +38,7 @@ def read_positions(path: str | Path) -> dict[str, PoseStream]:
     .. [1] CustusX, class PositionStorageReader: layout and the size byte of 68 that 56 bytes follow.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise FileError(f"{path.parent.name}/{path.name} is missing; expected a position log.")
     data = path.read_bytes()
     if data[: len(MAGIC)] != MAGIC:
@@ -82,8 +84,14 @@ def _check_size(path: Path, at: int, size: int, expected: int) -> None:
 
 def _take(path: Path, at: int, rows: list[tuple[float, ...]], row: tuple[float, ...]) -> None:
     """Add a sample (ms and six numbers) after the one before it; one that was written twice counts once."""
-    if not all(map(math.isfinite, row)) or row[0] > LAST_MS:
-        raise FileError(f"{path.name} byte {at}: {row}; expected ms since 1970 and six finite numbers.")
+    angles, place = max(map(abs, row[1:4])), max(map(abs, row[4:]))
+    if not all(map(math.isfinite, row)) or not (
+        row[0] <= LAST_MS and angles <= LARGEST_ANGLE and place <= FARTHEST_MM
+    ):
+        raise FileError(
+            f"{path.name} byte {at}: {row}; expected ms since 1970 and six finite numbers: three "
+            "angles within a turn, a position within a kilometre. Is the log damaged?"
+        )
     if rows and row[0] <= rows[-1][0]:
         if row == rows[-1]:
             return

@@ -1,11 +1,13 @@
-"""PLUS and IGSIO sequences (.mha, .mhd): frames, and for each frame its transforms and fields.
+"""PLUS and IGSIO sequences (.mha, .mhd, .nrrd): frames, and for each its transforms and fields.
 
 ``AToBTransform`` maps A to B, so it is ``b_M_a`` in our letters. Only a transform whose status is OK is
-usable. Frames are turned to PLUS's own orientation, MF: columns from the marked side, rows from near to far.
+usable. Frames are turned to PLUS's own orientation, MF: columns from the marked side, rows from near to far;
+MFA in 3-D, where slices run upwards.
 """
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,25 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from navkit.files._errors import FileError
-from navkit.files._pixels import ELEMENT_TYPES, Frames, Stored, gathered, stays_on_disk
+from navkit.files._orientation import turn, turned_frames
+from navkit.files._pixels import ELEMENT_TYPES, Frames, Stored
 from navkit.files._plus_config import PlusConfig, frames_of
+from navkit.files._text import beside, decimals
 from navkit.geometry import SpaceGraph, orthonormalised
 from navkit.tracking import PoseStream
 
 Array = NDArray[np.float64]
 
-FRAME_KEY = re.compile(r"seq_frame(\d{1,9})_(.+)", flags=re.IGNORECASE)
-LATERAL, AXIAL = "MU", "FN"
-MOST_INFLATION = 1032  # zlib's, of pixels that are all the same
+FRAME_KEY = re.compile(r"seq_frame([0-9]{1,9})_(.+)", flags=re.IGNORECASE)
+BLANK = " \t\r\n"  # str.strip alone takes control signs too
 LONGEST_LINE = 2**20  # so that a file of pixels only is not taken as one line
 
 
 @dataclass(frozen=True)
 class Transform:
-    """One transform over the frames: ``pose`` (n, 4, 4) as stored, ``valid`` (n,) True where it is OK."""
+    """One transform over the frames: ``pose`` (n, 4, 4) as stored, ``valid`` (n,) True where it is OK.
+
+    ``status`` has n texts, or none: "" where OK or INVALID says all, else PLUS's own word, such as MISSING.
+    """
 
     pose: Array
     valid: NDArray[np.bool_]
+    status: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,13 +47,14 @@ class Sequence:
 
     Parameters
     ----------
-    frames : (n, height, width) in MF orientation, in memory or a read-only view of a file; None where the
-        file has tracking only
+    frames : (n, height, width) in MF orientation, or volumes (n, depth, height, width) in MFA; in memory or
+        a read-only view of a file; None where the file has tracking only
     time_s : (n,) the Timestamp of each frame; NaN where it has none
     transforms : name such as "ProbeToTracker" -> `Transform`
     image_valid : (n,) bool; an INVALID picture still has its place among the frames
     fields : every other frame field, name -> n texts, "" where a frame lacks it
     header : the fields that belong to no frame
+    image_status : n texts, or none: as a transform's status
     """
 
     frames: Frames | None
@@ -55,6 +63,7 @@ class Sequence:
     image_valid: NDArray[np.bool_]
     fields: Mapping[str, tuple[str, ...]]
     header: Mapping[str, str]
+    image_status: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.time_s)
@@ -89,11 +98,14 @@ class Sequence:
                 raise FileError(f"no transform {name}; the sequence has {has}: {reason.args[0]}") from None
         usable = np.isfinite(pose).all(axis=(1, 2)) & np.isfinite(self.time_s)
         usable[1:] &= np.diff(self.time_s) > 0
-        return PoseStream(self.time_s[usable], orthonormalised(pose[usable]), name=name)
+        try:
+            return PoseStream(self.time_s[usable], orthonormalised(pose[usable]), name=name)
+        except ValueError as reason:
+            raise FileError(f"transform {name}: {reason}") from None
 
 
 def read_sequence(path: str | Path, *, on_disk: bool = False) -> Sequence:
-    """Read a PLUS sequence, compressed or not, with its pixels inside or beside it.
+    """Read a PLUS sequence: .mha, .mhd or .nrrd, compressed or not, pixels inside or beside the header.
 
     Parameters
     ----------
@@ -105,38 +117,64 @@ def read_sequence(path: str | Path, *, on_disk: bool = False) -> Sequence:
     Raises
     ------
     FileError
-        If the file is no sequence, its pixels are too few or too many, or a transform is not 16 numbers; the
-        sentence names the frame.
+        If the file is no sequence of grey pictures, its pixels are too few or too many, or a transform is
+        not 16 numbers; the sentence names the frame.
 
     Notes
     -----
     Reading needs the memory of the frames that it keeps, and 16 MB. A volume of frames on disk,
     ``reconstruct(plus_sweep(read_sequence(path, on_disk=True), config))``, needs the memory of its voxels.
+    A file whose Kinds are "domain domain domain" is one volume, not frames.
     """
     path = Path(path)
     if not path.is_file():
         raise FileError(f"{path} is not a file.")
+    if path.suffix.lower() == ".nrrd":
+        from navkit.files._nrrd import read_nrrd_sequence  # which needs this module's Sequence
+
+        return read_nrrd_sequence(path, on_disk=on_disk)
     header, frame_fields, data_path, offset = _split(path)
-    words = header.get("DimSize", "").split()
-    if len(words) != 3 or not all(word.isdecimal() for word in words):
-        raise FileError(
-            f"{path.name}: DimSize = {header.get('DimSize')!r}; expected width, height and number of frames."
-        )
-    width, height, n = map(int, words)
+    *size, n = _size(path, header)
     stray = [k for k in frame_fields if k >= n]
     if stray:
         raise FileError(
             f"{path.name}: fields of frame {stray[0]}, but DimSize has {n} frames (0 to {n - 1})."
         )
-    if width * height <= 1 and n and n - 1 not in frame_fields:  # nothing else tells whether n is right
+    pixels = math.prod(size)
+    if pixels <= 1 and n and n - 1 not in frame_fields:  # nothing else tells whether n is right
         raise FileError(
             f"{path.name}: DimSize has {n} frames without pictures, and frame {n - 1} has no field; expected "
             "one or more. Was the header edited?"
         )
+    if pixels <= 1 and n > path.stat().st_size:  # before room for so many is made
+        raise FileError(
+            f"{path.name}: DimSize has {n} frames without pictures; expected fewer than the file has bytes. "
+            "Was the header edited?"
+        )
     frames = None
-    if width * height > 1:
-        frames = _read_frames(path, header, data_path, offset, (n, height, width), on_disk)
+    if pixels > 1:
+        frames = _read_frames(path, header, data_path, offset, (n, *reversed(size)), on_disk)
     return assembled(path, header, frame_fields, frames, n)
+
+
+def _size(path: Path, header: Mapping[str, str]) -> list[int]:
+    """Width, height, depth if there is one, and number of frames."""
+    words = header.get("DimSize", "").split()
+    kinds = header.get("Kinds", "").split()
+    channels = header.get("ElementNumberOfChannels", "1")
+    if channels != "1" or "vector" in kinds:
+        raise FileError(
+            f"{path.name}: pictures of {channels} channels, Kinds = {' '.join(kinds)!r}; expected grey ones."
+        )
+    if len(words) not in (3, 4) or not all(re.fullmatch("[0-9]{1,18}", w) for w in words):
+        raise FileError(
+            f"{path.name}: DimSize = {header.get('DimSize')!r}; expected width, height and number of frames, "
+            "or width, height, depth and number."
+        )
+    if header.get("NDims", str(len(words))) != str(len(words)):
+        raise FileError(f"{path.name}: NDims = {header['NDims']}, but DimSize has {len(words)} numbers.")
+    size = [int(word) for word in words]
+    return [*size, 1] if len(size) == 3 and kinds == ["domain"] * 3 else size
 
 
 def assembled(
@@ -157,15 +195,26 @@ def assembled(
     known = {"Timestamp", "ImageStatus", "Status"} | {f"{t}Transform" for t in transforms}
     known |= {f"{t}TransformStatus" for t in transforms}
     time_s = np.array([_number(path, k, row.get("Timestamp", "nan")) for k, row in enumerate(rows)])
-    status = [row.get("ImageStatus", row.get("Status", "OK")) for row in rows]
+    said = [row.get("ImageStatus", row.get("Status")) for row in rows]
+    valid = np.array([s in ("OK", None) for s in said], dtype=bool) & (frames is not None)
     return Sequence(
         frames,
         time_s,
         transforms,
-        np.array([s == "OK" for s in status], dtype=bool) & (frames is not None),
+        valid,
         {name: tuple(row.get(name, "") for row in rows) for name in names if name not in known},
         header,
+        _words(said, valid, np.full(n, True)),
     )
+
+
+def _words(said: list[str | None], valid: NDArray[np.bool_], held: NDArray[np.bool_]) -> tuple[str, ...]:
+    """The statuses that `valid` does not tell, of what a frame holds or not; none at all if there is none."""
+    plain = [
+        {None, "OK"} if v else {None, "INVALID"} if h else {None} for v, h in zip(valid, held, strict=True)
+    ]
+    words = tuple("" if one in p else one or "" for one, p in zip(said, plain, strict=True))
+    return words if any(words) else ()
 
 
 def _split(path: Path) -> tuple[dict[str, str], dict[int, dict[str, str]], Path, int]:
@@ -175,21 +224,20 @@ def _split(path: Path) -> tuple[dict[str, str], dict[int, dict[str, str]], Path,
     with path.open("rb") as file:
         while line := file.readline(LONGEST_LINE):
             key, equals, value = _text(line).partition("=")
-            key, value = key.strip(), value.strip()
+            key, value = key.strip(BLANK), value.strip(BLANK)
             if not equals:
                 continue
             found = FRAME_KEY.fullmatch(key)
-            if found:
-                frames.setdefault(int(found[1]), {})[found[2]] = value
-            else:
-                header[key] = value
+            where, name = (frames.setdefault(int(found[1]), {}), found[2]) if found else (header, key)
+            if where.setdefault(name, value) != value:
+                raise FileError(f"{path.name}: a second {key} = {value!r}; expected one of each.")
             if key == "ElementDataFile":
                 if value == "LOCAL":
                     return header, frames, path, file.tell()
-                beside = path.parent / value
-                if not beside.is_file():
-                    raise FileError(f"{path.name}: the pixel file {value} is not in {path.parent.name}/.")
-                return header, frames, beside, 0
+                data_path = beside(path, value)
+                if data_path is None:
+                    raise FileError(f"{path.name}: the pixel file {value!r} is not in {path.parent.name}/.")
+                return header, frames, data_path, 0
     raise FileError(f"{path.name}: no line ElementDataFile = ...; expected it last in a sequence's header.")
 
 
@@ -202,27 +250,25 @@ def _text(line: bytes) -> str:
 
 
 def _number(path: Path, frame: int, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise FileError(f"{path.name}: frame {frame}: Timestamp = {text!r}; expected a number.") from None
+    found = [math.nan] if text.lower() == "nan" else decimals(text, largest=math.inf)
+    if found is None or len(found) != 1:
+        raise FileError(f"{path.name}: frame {frame}: Timestamp = {text!r}; expected a number.")
+    return found[0]
 
 
 def _transform(path: Path, rows: list[dict[str, str]], name: str) -> Transform:
     pose = np.full((len(rows), 4, 4), np.nan)
-    valid = np.zeros(len(rows), dtype=bool)
+    said = [row.get(f"{name}Status") for row in rows]
     for k, row in enumerate(rows):
         if name not in row:
             continue
-        try:
-            numbers = [float(word) for word in row[name].split()]
-        except ValueError:
-            numbers = []
-        if len(numbers) != 16:
+        numbers = decimals(row[name], largest=math.inf)
+        if numbers is None or len(numbers) != 16:
             raise FileError(f"{path.name}: frame {k}: {name} = {row[name][:60]!r}; expected 16 numbers.")
         pose[k] = np.reshape(numbers, (4, 4))
-        valid[k] = row.get(f"{name}Status", "OK") == "OK"
-    return Transform(pose, valid)
+    held = np.array([name in row for row in rows], dtype=bool)
+    valid = held & np.array([s in ("OK", None) for s in said], dtype=bool)
+    return Transform(pose, valid, _words(said, valid, held))
 
 
 def _read_frames(
@@ -230,7 +276,7 @@ def _read_frames(
     header: dict[str, str],
     data_path: Path,
     offset: int,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     on_disk: bool,
 ) -> Frames:
     kind = header.get("ElementType", "")
@@ -248,43 +294,6 @@ def _read_frames(
         header.get("CompressedData", "False").lower() == "true",
         f"DimSize = {' '.join(header['DimSize'].split())}",
     )
-    held = data_path.stat().st_size - offset
-    if stored.compressed and stored.nbytes > MOST_INFLATION * held:  # before memory is asked for
-        raise FileError(
-            f"{data_path.name} holds {held} compressed bytes; {stored.told} expects {stored.nbytes} bytes "
-            "of pixels, which cannot be in them. Was the copy cut off, or the header edited?"
-        )
-    to_mf = turn(path, header.get("UltrasoundImageOrientation", "XX"))
-    on_disk = stays_on_disk(stored.nbytes, on_disk)
-    if on_disk and not stored.compressed:
-        return to_mf(stored.mapped())
-    turned = to_mf(np.broadcast_to(stored.dtype.type(0), shape)).shape
-    return gathered(map(to_mf, stored.blocks()), turned, stored.dtype, on_disk=on_disk)
-
-
-def turn(path: Path, orientation: str, *, back: bool = False) -> Callable[[Frames], Frames]:
-    """What turns frames so that columns run from the marked side and rows from near to far: a view.
-
-    With `back`, from there to the orientation.
-    """
-    letters = orientation.strip().upper()[:2]
-    if letters == "XX":
-        return lambda frames: frames
-    lateral, axial = sorted(letters, key=AXIAL.__contains__) if len(letters) == 2 else "??"
-    if lateral not in LATERAL or axial not in AXIAL:
-        raise FileError(
-            f"{path.name}: UltrasoundImageOrientation = {orientation!r}; expected letters such as MF or UN."
-        )
-    columns, rows = (
-        slice(None, None, -1 if lateral == "U" else 1),
-        slice(None, None, -1 if axial == "N" else 1),
-    )
-    along_beam = letters[0] in AXIAL  # columns run along the beam, as in RF data
-
-    def turned(frames: Frames) -> Frames:
-        if along_beam and not back:
-            frames = np.swapaxes(frames, 1, 2)
-        frames = frames[:, rows, columns]
-        return np.swapaxes(frames, 1, 2) if along_beam and back else frames
-
-    return turned
+    stored.check_size()
+    to_mf = turn(path, header.get("UltrasoundImageOrientation", "XX"), dimension=len(shape) - 1)
+    return turned_frames(stored, to_mf, on_disk=on_disk)

@@ -1,106 +1,38 @@
-"""CustusX's tools: the XML of a tool and the ``.cal`` with its calibration ``s_M_t``.
+"""CustusX's tools: the XML of a tool, with the calibration beside it.
 
 A tool file is edited where it stands: what we do not know, comments and layout come back byte for byte.
 """
 
-import math
-import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from navkit.files._calibration import (
+    calibration_text,
+    exactly,
+    parsed_calibration,
+    read_calibration,
+    small_file,
+    write_calibration,
+)
 from navkit.files._errors import FileError, written_whole
-from navkit.geometry import check_poses, orthonormalised
+from navkit.files._xml import Element
+from navkit.files._xml import elements as xml_elements
+
+__all__ = ["FIELDS", "Tool", "read_calibration", "read_tool", "write_calibration", "write_tool"]
 
 Array = NDArray[np.float64]
 
-MAX_BYTES = 1_000_000
 TOOL_TYPES = ("reference", "pointer", "usprobe")
 TRACKING_SYSTEMS = ("polaris", "polaris spectra", "polaris vicra", "polaris classic", "aurora", "micron")
 BLOCKS = ("instrument", "sensor", "calibration")
-BLANK = " \t\r\n"  # of XML; str.strip would take a hard space too
 NEW_TOOL = b'<?xml version="1.0"?>\n<tool>\n' + b"".join(
     b"  <%s>\n  </%s>\n" % (block.encode(), block.encode()) for block in BLOCKS
 )
-
-
-def read_calibration(path: str | Path) -> Array:
-    """The calibration ``s_M_t`` (4, 4), mm, of a CustusX ``.cal``: four lines of four numbers.
-
-    The 3 x 3 part is made an exact rotation, as CustusX does: its files keep six digits. A transposed
-    matrix is found by its last row; a rotation transposed alone, or with no translation, cannot be.
-
-    Raises
-    ------
-    FileError
-        Not four rows of four numbers, or not rigid within 0.001; CustusX knows no comments here.
-    """
-    path = Path(path)
-    return _parsed_calibration(path.name, _content(path))
-
-
-def write_calibration(s_M_t: ArrayLike, path: str | Path) -> None:
-    """Write a rigid (4, 4) transform, mm, as CustusX's ``.cal``; every digit comes back.
-
-    Raises
-    ------
-    ValueError
-        If the matrix is not rigid.
-    """
-    path = Path(path)
-    text = _calibration_text(s_M_t)
-    with written_whole(path) as temporary:
-        (temporary / path.name).write_bytes(text)
-
-
-def _calibration_text(s_M_t: ArrayLike) -> bytes:
-    m = check_poses(np.asarray(s_M_t, dtype=float)[None], "s_M_t")[0]
-    return "".join(" ".join(map(repr, row)) + "\n" for row in m.tolist()).encode()
-
-
-def _content(path: Path) -> bytes:
-    if not path.is_file():
-        raise FileError(f"{path.parent.name}/{path.name} is missing; expected a file.")
-    if path.stat().st_size > MAX_BYTES:
-        raise FileError(f"{path.name} has {path.stat().st_size} bytes; expected at most {MAX_BYTES}.")
-    return path.read_bytes()
-
-
-def _numbers(words: bytes | str, count: int) -> list[float] | None:
-    """Exactly `count` finite numbers, or None. Python's 1_000 is no number in a file."""
-    try:
-        found = [float(word) for word in words.split()]
-    except ValueError:
-        return None
-    underscore = "_" in words if isinstance(words, str) else b"_" in words
-    return found if len(found) == count and all(map(math.isfinite, found)) and not underscore else None
-
-
-def _parsed_calibration(name: str, data: bytes) -> Array:
-    rows = []
-    for number, line in enumerate(data.splitlines(), start=1):
-        if not line.strip():
-            continue
-        row = _numbers(line, 4)
-        if row is None:
-            cause = " Is it a decimal comma?" if b"," in line else ""
-            got = line.strip()[:60].decode("latin-1")
-            raise FileError(f"{name} line {number}: {got!r}; expected four numbers.{cause}")
-        rows.append(row)
-    if len(rows) != 4:
-        raise FileError(f"{name}: {len(rows)} lines of numbers; expected four. Is the file cut?")
-    m = np.array(rows)
-    try:
-        check_poses(m[None], "matrix")
-    except ValueError as reason:
-        raise FileError(f"{name}: the {str(reason).replace('matrix[0]', 'matrix')}") from None
-    exact = np.abs(m[:3, :3] @ m[:3, :3].T - np.eye(3)).max() < 1e-12
-    return m if exact else orthonormalised(m)
 
 
 @dataclass(frozen=True)
@@ -183,66 +115,9 @@ FIELDS = {
 }
 
 
-@dataclass
-class _Element:
-    """An element and where its bytes are: ``start <tag> inner text outer </tag> end``."""
-
-    where: str
-    attributes: dict[str, str]
-    line: int
-    start: int
-    inner: int
-    outer: int = 0
-    end: int = 0
-    text: str = ""
-
-
-def _elements(name: str, data: bytes) -> list[_Element]:
+def _elements(name: str, data: bytes) -> list[Element]:
     """The elements of a tool file down to the children of its blocks, in order."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data:
-        raise FileError(f"{name}: UTF-16 or zero bytes; expected UTF-8 or Latin-1 text.")
-    found: list[_Element] = []
-    stack: list[_Element | None] = []
-    parser = expat.ParserCreate()
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if not stack and tag != "tool":
-            raise FileError(f"{name} line {parser.CurrentLineNumber}: the root is <{tag}>; expected <tool>.")
-        element = None
-        if len(stack) <= 2:
-            at = parser.CurrentByteIndex
-            opening = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""").match(data, at)
-            assert opening
-            above = stack[-1].where if stack and stack[-1] else ""
-            where = f"{above}/{tag}".lstrip("/") if stack else ""
-            element = _Element(where, attributes, parser.CurrentLineNumber, at, opening.end())
-            found.append(element)
-        stack.append(element)
-
-    def stop(_: str) -> None:
-        element = stack.pop()
-        if element:
-            closed = data[element.inner - 2 : element.inner] == b"/>"
-            element.outer = element.inner if closed else parser.CurrentByteIndex
-            element.end = element.inner if closed else data.index(b">", element.outer) + 1
-
-    def text(characters: str) -> None:
-        if stack[-1]:
-            stack[-1].text += characters
-
-    def doctype(*_: object) -> None:
-        raise FileError(f"{name} line {parser.CurrentLineNumber}: a DOCTYPE; expected a plain tool file.")
-
-    parser.StartElementHandler, parser.EndElementHandler = start, stop
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text, doctype
-    try:
-        parser.Parse(data, True)
-    except FileError:
-        raise
-    except (expat.ExpatError, ValueError, LookupError) as reason:
-        raise FileError(f"{name}: not well-formed XML ({reason}).") from None
-    for element in found:
-        element.text = element.text.strip(BLANK)
+    found = xml_elements(name, data, "tool", depth=2)
     for block in BLOCKS:
         times = [e.where for e in found].count(block)
         if times != 1:
@@ -250,16 +125,16 @@ def _elements(name: str, data: bytes) -> list[_Element]:
     return found
 
 
-def _firsts(elements: list[_Element]) -> dict[str, _Element]:
+def _firsts(elements: list[Element]) -> dict[str, Element]:
     """CustusX takes the first where an element stands twice."""
     return {e.where: e for e in reversed(elements)}
 
 
-def _points(name: str, elements: list[_Element]) -> dict[str, Array]:
+def _points(name: str, elements: list[Element]) -> dict[str, Array]:
     points: dict[str, Array] = {}
     for e in elements:
         if e.where == "sensor/reference_point":
-            key, xyz = e.attributes.get("id", ""), _numbers(e.text, 3)
+            key, xyz = e.attributes.get("id", ""), exactly(e.text, 3)
             if xyz is None:
                 got = e.text[:60]
                 raise FileError(f"{name} line {e.line}: reference point {got!r}; expected x y z in mm.")
@@ -281,7 +156,7 @@ def read_tool(path: str | Path) -> Tool:
         or a wrong ``.cal``; the sentence names file and line.
     """
     path = Path(path)
-    data = _content(path)
+    data = small_file(path)
     elements = _elements(path.name, data)
     first = _firsts(elements)
     values: dict[str, Any] = {f: first[w].text if w in first else "" for f, w in FIELDS.items()}
@@ -299,8 +174,8 @@ def read_tool(path: str | Path) -> Tool:
     calibration, s_M_t = b"", np.eye(4)
     named = values["calibration_file"]
     if named and _is_file(path.parent / named):
-        calibration = _content(path.parent / named)
-        s_M_t = _parsed_calibration(named, calibration)
+        calibration = small_file(path.parent / named)
+        s_M_t = parsed_calibration(named, calibration)
         length = float(np.linalg.norm(s_M_t[:3, 3]))
         if 0 < length < 1 or length > 1000:
             notes.append(f"{named}: the translation is {length:.3g} mm long; is the file in another unit?")
@@ -334,10 +209,11 @@ def write_tool(tool: Tool, path: str | Path) -> None:
     path = Path(path)
     new_xml = _edited(tool, path.name)
     new_calibration = tool.calibration
-    same = _parsed_calibration("calibration", new_calibration) if new_calibration else np.eye(4)
-    if not np.array_equal(same, tool.s_M_t):
-        new_calibration = _calibration_text(tool.s_M_t)
+    same = parsed_calibration("calibration", new_calibration) if new_calibration else np.eye(4)
     named = tool.calibration_file
+    older = not new_calibration and named != "" and _is_file(path.parent / named)  # it would be read instead
+    if older or not np.array_equal(same, tool.s_M_t):
+        new_calibration = calibration_text(tool.s_M_t)
     if new_calibration and (not named or set(named) & set("/\\:") or named in ("..", ".", path.name)):
         raise ValueError(f"calibration_file is {named!r}; expected a plain file name beside {path.name}.")
     with written_whole(path) as temporary:
@@ -353,7 +229,7 @@ def _edited(tool: Tool, name: str) -> bytes:
     edits: list[tuple[int, int, str]] = []
     added: dict[str, list[str]] = {}
 
-    def fill(e: _Element, text: str) -> None:
+    def fill(e: Element, text: str) -> None:
         if e.outer == e.end:  # <name/>
             edits.append((e.inner - 2, e.end, f">{text}</{e.where.rpartition('/')[2] or 'tool'}>"))
         else:
@@ -394,7 +270,7 @@ def _edited(tool: Tool, name: str) -> bytes:
 
 def _point_text(key: str, xyz: ArrayLike) -> str:
     text = " ".join(map(repr, np.ravel(np.asarray(xyz, dtype=float)).tolist()))
-    if _numbers(text, 3) is None:
+    if exactly(text, 3) is None:
         raise ValueError(f"reference point {key!r} is {text}; expected three finite numbers, mm.")
     return text
 

@@ -2,32 +2,36 @@
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from navkit.files._errors import written_whole
+from navkit.files._orientation import turn
 from navkit.files._pixels import ELEMENT_TYPES
 from navkit.files._plus_config import frames_of
-from navkit.files._sequences import FRAME_KEY, Sequence, Transform, turn
+from navkit.files._sequences import FRAME_KEY, Sequence, Transform
 from navkit.ultrasound import Sweep
 
 LONGEST_LINE = 999  # bytes with its end: what PLUS reads as one line
 UNWRITABLE = re.compile("[\n\r\0\ud800-\udfff]")
 DEFAULTS = {
     "AnatomicalOrientation": "RAI",
-    "CenterOfRotation": "0 0 0",
-    "ElementSpacing": "1 1 1",
-    "Kinds": "domain domain list",
-    "Offset": "0 0 0",
-    "TransformMatrix": "1 0 0 0 1 0 0 0 1",
     "UltrasoundImageType": "BRIGHTNESS",
 }
+PER_AXIS = {"CenterOfRotation": "0", "ElementSpacing": "1", "Offset": "0"}
+
+Progress = Callable[[int, int], None]
 
 
 def write_sequence(
-    sequence: Sequence, path: str | Path, *, compressed: bool = True, orientation: str | None = None
+    sequence: Sequence,
+    path: str | Path,
+    *,
+    compressed: bool = True,
+    orientation: str | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write a sequence as PLUS does; `read_sequence` gives back what it holds, numbers to the bit.
 
@@ -36,10 +40,11 @@ def write_sequence(
     Parameters
     ----------
     sequence : a pose that is not finite is left out of its frame, as is a NaN time
-    path : .mha, or .mhd with the pixels beside it in .raw or .zraw
-    compressed : one zlib stream over all frames
-    orientation : of the pictures in the file, such as "MFA", "UN", "FM"; None for what the header says, or
-        MFA. The sequence itself is always MF
+    path : .mha, .mhd with the pixels beside it in .raw or .zraw, or .nrrd, which needs pictures
+    compressed : one zlib stream over all frames; in .nrrd one gzip stream
+    orientation : of the pictures in the file, such as "MFA", "UN", "FM", of volumes "UND" or "AMF"; None for
+        what the header says, or MFA. The sequence itself is always MF, or MFA
+    progress : called with (frames done, frames in all)
 
     Raises
     ------
@@ -49,7 +54,7 @@ def write_sequence(
 
     Notes
     -----
-    A status is OK or INVALID; `Sequence` keeps no more of it. Text is UTF-8; PLUS itself writes ASCII.
+    Text is UTF-8; PLUS itself writes ASCII.
 
     >>> import tempfile
     >>> from navkit.files import read_sequence
@@ -63,42 +68,50 @@ def write_sequence(
     (True, ('left', ''), [True, False])
     """
     path = Path(path)
-    if path.suffix.lower() not in (".mha", ".mhd"):
-        raise ValueError(f"{path.name} is the name of no sequence; expected one that ends in .mha or .mhd.")
+    if path.suffix.lower() not in (".mha", ".mhd", ".nrrd"):
+        raise ValueError(
+            f"{path.name} is the name of no sequence; expected one that ends in .mha, .mhd or .nrrd."
+        )
+    if path.suffix.lower() == ".nrrd":
+        from navkit.files._nrrd import write_nrrd_sequence  # which needs this module's checks
+
+        write_nrrd_sequence(sequence, path, compressed=compressed, orientation=orientation, progress=progress)
+        return
     check_sequence(sequence)
     if orientation is None:
         orientation = sequence.header.get("UltrasoundImageOrientation", "MFA")
-    from_mf = turn(path, orientation, back=True)
-    frames, kind, size = sequence.frames, "MET_OTHER", f"0 0 {len(sequence)}"
+    frames, size = sequence.frames, _bare(sequence)
+    dimension = 2 if frames is None else frames.ndim - 1
     if frames is None:
-        compressed = False
+        from_mf = turn(path, orientation, back=True)
+        compressed, kind = False, "MET_OTHER" if size[0] == "0" else sequence.header["ElementType"]
     else:
         kinds = {np.dtype(dtype): name for name, dtype in ELEMENT_TYPES.items()}
-        stored = frames.dtype.newbyteorder("<")
-        if frames.dtype.newbyteorder("=") not in kinds or frames.ndim != 3 or frames[:1].size <= 1:
+        if frames.dtype.newbyteorder("=") not in kinds or dimension not in (2, 3) or frames[:1].size <= 1:
             raise ValueError(
-                f"the pictures are {frames.dtype} of shape {frames.shape}; expected (n, height, width) of "
-                "numbers that MetaImage has, one or more, with more than one pixel each."
+                f"the pictures are {frames.dtype} of shape {frames.shape}; expected (n, height, width) or "
+                "(n, depth, height, width) of numbers that MetaImage has, one or more, with more than one "
+                "pixel each."
             )
+        from_mf = turn(path, orientation, back=True, dimension=dimension)
         kind = kinds[frames.dtype.newbyteorder("=")]
-        _, height, width = from_mf(frames[:1]).shape
-        size = f"{width} {height} {len(frames)}"
+        size = [str(length) for length in (*from_mf(frames[:1]).shape[:0:-1], len(frames))]
     inside = path.suffix.lower() == ".mha"
     data_name = path.name if inside else path.stem + (".zraw" if compressed else ".raw")
     told = {
         "BinaryData": "True",
         "BinaryDataByteOrderMSB": "False",
         "CompressedData": str(compressed),
-        "DimSize": size,
+        "DimSize": " ".join(size),
         "ElementNumberOfChannels": "1",
         "ElementType": kind,
         "UltrasoundImageOrientation": orientation,
     }
-    first = {"ObjectType": "Image", "NDims": "3"}
+    first = {"ObjectType": "Image", "NDims": str(dimension + 1)}
     last = {"ElementDataFile": "LOCAL" if inside else data_name}
     kept = {k: v for k, v in sequence.header.items() if k not in {*first, *last, "CompressedDataSize"}}
     room = {"CompressedDataSize": ""} if compressed else {}
-    middle = dict(sorted({**DEFAULTS, **kept, **told, **room}.items()))
+    middle = dict(sorted({**DEFAULTS, **kept, **_axes(kept, dimension + 1), **told, **room}.items()))
     head = b"".join(checked_line(k, v) for k, v in {**first, **middle}.items())
     at = head.find(b"\nCompressedDataSize = ") + len(b"\nCompressedDataSize = ")
     with written_whole(path) as folder:
@@ -107,21 +120,50 @@ def write_sequence(
             file.writelines(checked_line(name, text) for name, text in frame_fields(sequence))
             file.writelines(checked_line(name, text) for name, text in last.items())
         if frames is None:
-            if not inside:
-                (folder / data_name).touch()
+            with (folder / data_name).open("ab") as file:
+                padding = ELEMENT_TYPES.get(kind)
+                file.write(bytes(len(sequence) * np.dtype(padding).itemsize) if padding else b"")
             return
         stream = zlib.compressobj() if compressed else None
         with (folder / data_name).open("ab") as file:
             start = file.tell()
             for k in range(len(frames)):
-                raw = np.ascontiguousarray(from_mf(frames[k : k + 1]), dtype=stored).data
+                one = from_mf(frames[k : k + 1])
+                raw = np.ascontiguousarray(one, dtype=frames.dtype.newbyteorder("<")).data
                 file.write(stream.compress(raw) if stream else raw)
+                if progress:
+                    progress(k + 1, len(frames))
             file.write(stream.flush() if stream else b"")
             held = file.tell() - start
         if compressed:
             with (folder / path.name).open("r+b") as file:
                 file.seek(at)
                 file.write(b"%d" % held)
+
+
+def _bare(sequence: Sequence) -> list[str]:
+    """The size of a sequence without pictures: older PLUS files have one pixel a frame instead of none."""
+    old = ["1", "1", str(len(sequence))]
+    header = sequence.header
+    is_old = header.get("DimSize", "").split() == old and header.get("ElementType") in ELEMENT_TYPES
+    return old if is_old else ["0", "0", str(len(sequence))]
+
+
+def _axes(header: Mapping[str, str], axes: int) -> dict[str, str]:
+    """What a MetaImage says of each axis, from a header that may have the axis of the frames or not."""
+    told = {}
+    for key, plain in PER_AXIS.items():
+        words = header.get(key, "").split()
+        told[key] = " ".join([*words, plain] if len(words) == axes - 1 else [plain] * axes)
+        if len(words) == axes:
+            told[key] = header[key]
+    kinds = header.get("Kinds", "").split()
+    is_list = len(kinds) == axes and kinds[-1] in ("list", "time")
+    told["Kinds"] = header["Kinds"] if is_list else "domain " * (axes - 1) + "list"
+    matrix = header.get("TransformMatrix", "")
+    plain = " ".join("1" if k % (axes + 1) == 0 else "0" for k in range(axes**2))
+    told["TransformMatrix"] = matrix if len(matrix.split()) == axes**2 else plain
+    return told
 
 
 def sequence_of(sweep: Sweep, *, image: str = "Image", reference: str = "Reference") -> Sequence:
@@ -158,6 +200,9 @@ def check_sequence(sequence: Sequence) -> None:
     shapes = {"image_valid": sequence.image_valid.shape == (n,)}
     shapes |= {"frames": sequence.frames is None or len(sequence.frames) == n}
     shapes |= {f"the field {name}": len(texts) == n for name, texts in sequence.fields.items()}
+    statuses = {"image_status": (sequence.image_status, sequence.image_valid)}
+    statuses |= {f"the status of {name}": (one.status, one.valid) for name, one in transforms.items()}
+    shapes |= {what: len(words) in (0, n) for what, (words, _) in statuses.items()}
     for name, one in transforms.items():
         shapes[f"the transform {name}"] = one.pose.shape == (n, 4, 4) and one.valid.shape == (n,)
     for what, right in shapes.items():
@@ -176,6 +221,9 @@ def check_sequence(sequence: Sequence) -> None:
             raise ValueError(f"{name} has no pose in any frame; expected one or more, or no such transform.")
         if not frames_of(name):
             raise ValueError(f"{name!r} is no transform's name; expected one such as 'ProbeToTracker'.")
+    for what, (words, valid) in statuses.items():
+        if any(word and v for word, v in zip(words, valid, strict=False)):
+            raise ValueError(f"{what} has a word where valid is True; expected '' there, which means OK.")
     for name in sequence.fields:
         transform = name.removesuffix("Status").removesuffix("Transform")
         is_pose = name.endswith("Transform") and frames_of(transform) is not None
@@ -194,12 +242,15 @@ def frame_fields(sequence: Sequence) -> Iterator[tuple[str, str]]:
             if texts[k] or (k == 0 and not any(texts)):
                 yield start + name, texts[k]
         for name, one in sorted(sequence.transforms.items()):
-            if np.isfinite(one.pose[k]).all():
+            finite, word = np.isfinite(one.pose[k]).all(), one.status[k] if one.status else ""
+            if finite:
                 yield f"{start}{name}Transform", " ".join(map(repr, one.pose[k].ravel().tolist()))
-                yield f"{start}{name}TransformStatus", "OK" if one.valid[k] else "INVALID"
+            if finite or word:
+                yield f"{start}{name}TransformStatus", word or ("OK" if one.valid[k] else "INVALID")
         if not np.isnan(sequence.time_s[k]):
             yield f"{start}Timestamp", repr(float(sequence.time_s[k]))
-        yield f"{start}ImageStatus", "OK" if sequence.image_valid[k] else "INVALID"
+        word = sequence.image_status[k] if sequence.image_status else ""
+        yield f"{start}ImageStatus", word or ("OK" if sequence.image_valid[k] else "INVALID")
 
 
 def checked_line(key: str, value: str, *, sign: str = " = ") -> bytes:
