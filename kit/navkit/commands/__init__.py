@@ -3,8 +3,9 @@
 import typer
 
 from navkit.commands._datasets import datasets
+from navkit.commands._live import listen, stream
 from navkit.commands._reconstruct import reconstruct
-from navkit.commands._recordings import info
+from navkit.commands._recordings import anonymise, convert, info
 from navkit.commands._run import run
 
 __all__ = ["app", "run"]
@@ -19,6 +20,10 @@ app = typer.Typer(
 for command, example in (
     (info, "navkit info US_Acq/US-Acq_03"),
     (reconstruct, "navkit reconstruct US_Acq/US-Acq_03 --spacing 0.25 -o volume.mha"),
+    (convert, "navkit convert US_Acq/US-Acq_03 sweep.mha"),
+    (anonymise, "navkit anonymise Hansen.cx3 case-01.cx3 --also Hansen --mask-pixels"),
+    (stream, "navkit stream neuro_sweep --loop --latency-ms 120"),
+    (listen, "navkit listen -o US_Acq/live --sector neuro_sweep --seconds 30"),
     (datasets, "navkit datasets --verify"),
 ):
     app.command(epilog=f"Example: {example}")(command)

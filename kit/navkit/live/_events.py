@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a tracked thing is: ``matrix`` (4, 4), mm, as the device `name` sends it; None where it is hidden.
+    """Where a tracked thing is: ``matrix`` (4, 4), mm, as the device `name` sends it; None where hidden.
 
     `time_s` is the stamp, seconds since 1970.
     """
@@ -22,7 +22,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Picture:
-    """One ultrasound frame: ``pixels`` (h, w) uint8, first row nearest to the probe, of ``spacing_mm`` (x, y).
+    """One ultrasound frame: ``pixels`` (h, w) uint8, first row nearest the probe, of ``spacing_mm`` (x, y).
 
     ``matrix`` (4, 4) maps pixels' millimetres, from the middle of the upper left pixel, to the space of the
     message; None where the picture travels without a pose.
