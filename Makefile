@@ -4,7 +4,7 @@ BIN = .venv/bin
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 RUN = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)
 
-.PHONY: demo test lab grade notebooks bench lint system lock clean help
+.PHONY: demo test lab grade notebooks bench fuzz lint system lock clean help
 
 help:        ## what there is
 	@grep -E '^[a-z]+: .*##' Makefile | sed -E 's/:.*##/  /'
@@ -26,6 +26,9 @@ notebooks: .venv/ready        ## derive notebooks/ from notebooks/src
 
 bench: .venv/ready        ## speed, measured side by side; never part of the tests
 	$(RUN)/pytest tests/benchmarks -p benchmark --benchmark-sort=name
+
+fuzz: .venv/ready        ## 20,000 damaged variants of each file format (half an hour); `make test` tries some hundred
+	$(RUN)/python tests/navkit/fuzzing.py --count 20000
 
 lint: .venv/ready        ## style and types only
 	$(RUN)/navcourse check --only lint
