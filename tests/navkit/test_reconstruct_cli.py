@@ -12,7 +12,6 @@ import pytest
 from sweeps import hand_sweep
 
 from navkit import files
-from navkit.__main__ import app, run
 from navkit.geometry import transform_points
 from navkit.reconstruction import Grid, even_and_odd, output_grid, reconstruct
 from navkit.ultrasound import Sweep
@@ -21,19 +20,6 @@ from navkit.ultrasound import Sweep
 @pytest.fixture
 def sweep(rng) -> Sweep:
     return hand_sweep(rng, n=30)
-
-
-@pytest.fixture
-def navkit(monkeypatch, capsys):
-    """Runs the command line: exit code, what it printed, and what it printed as an error."""
-
-    def command(*argv) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["navkit", *map(str, argv)])
-        code = run(app)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return command
 
 
 @pytest.fixture

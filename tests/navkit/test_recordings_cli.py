@@ -1,27 +1,12 @@
 """``navkit info``, ``convert``, ``anonymise`` and ``datasets --export``: what they print and refuse."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from sweeps import hand_sweep
 
 from navkit import files
-from navkit.commands import app, run
-
-
-@pytest.fixture
-def navkit(monkeypatch, capsys):
-    """Runs the command line: exit code, what it printed, and what it printed as an error."""
-
-    def command(*argv) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["navkit", *map(str, argv)])
-        code = run(app)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return command
 
 
 @pytest.fixture
