@@ -1,12 +1,14 @@
 """Every lesson in notebooks/src: anatomy, freshness, execution; every exercise like code."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "notebooks" / "src").glob("*/*.py"))
-COHORTS = ("a", "b", "c", "d", "e")
+COHORTS = [f"seed-{k}" for k in range(int(os.environ.get("NAVCOURSE_SEEDS", "3")))]
+LEARNERS = [f"learner-{k}" for k in range(int(os.environ.get("NAVCOURSE_LEARNERS", "2")))]
 
 
 def by_name(path: Path) -> str:
@@ -25,6 +27,13 @@ def mistakes():
     from navcourse.grading.mistakes import load_mistakes
 
     return load_mistakes(ROOT / "grading" / "mistakes")
+
+
+@pytest.fixture(scope="module")
+def solutions():
+    from navcourse.grading.mistakes import load_solutions
+
+    return load_solutions(ROOT / "grading" / "mistakes")
 
 
 def test_there_are_lessons_to_test():
@@ -75,16 +84,20 @@ def test_a_notebook_runs_from_clean_and_says_nothing_on_stderr(path, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SCRIPTS, ids=by_name)
-def test_solution_passes_stub_fails_and_every_named_mistake_is_caught(path, checks, mistakes):
-    from navcourse.grading.mistakes import exercise_problems
+def test_right_answers_pass_and_every_mistake_and_trick_is_caught(path, checks, mistakes, solutions):
+    """The whole gate, 20 seeds and 30 learners: python -m navcourse.grading.gate --seeds 20 --learners 30."""
+    from navcourse.grading.gate import exercise_problems
     from navcourse.lesson import read_lesson
 
-    assert exercise_problems(read_lesson(path), checks, mistakes, COHORTS) == []
+    lesson = read_lesson(path)
+    found = exercise_problems(lesson, checks, mistakes, COHORTS, solutions=solutions, learners=LEARNERS)
+    assert found == []
 
 
-def test_every_hidden_check_and_mistake_belongs_to_an_exercise(checks, mistakes):
+def test_every_hidden_check_mistake_and_solution_belongs_to_an_exercise(checks, mistakes, solutions):
     from navcourse.lesson import read_lesson
 
     exercises = {name for path in SCRIPTS for name in read_lesson(path).exercises}
     assert set(checks) == exercises
     assert set(mistakes) == exercises
+    assert set(solutions) == exercises

@@ -1,8 +1,10 @@
 """Named mistakes of the lesson on point registration, with the words that each must earn."""
 
+import math
+
 import numpy as np
 
-from navcourse.grading.mistakes import mistake
+from navcourse.grading.mistakes import also_correct, mistake
 
 
 def rotation_of(a, b, guarded=True):
@@ -108,3 +110,27 @@ def returns_the_vectors(r_M_pr, target_pr, target_r):
 def forgets_the_root(r_M_pr, target_pr, target_r):
     miss = target_pr @ r_M_pr[:3, :3].T + r_M_pr[:3, 3] - target_r
     return np.sum(miss**2, axis=1)
+
+
+# -- other ways that are right ------------------------------------------------------------------
+
+
+@also_correct("fit_rigid")
+def by_a_quaternion(p_from, p_to):
+    """Horn: the quaternion (w first) with the largest eigenvalue; a quaternion is never a mirror."""
+    a, b = p_from - p_from.mean(axis=0), p_to - p_to.mean(axis=0)
+    s = a.T @ b
+    turn = np.array([s[1, 2] - s[2, 1], s[2, 0] - s[0, 2], s[0, 1] - s[1, 0]])
+    n = np.zeros((4, 4))
+    n[0, 0], n[0, 1:], n[1:, 0] = np.trace(s), turn, turn
+    n[1:, 1:] = s + s.T - np.trace(s) * np.eye(3)
+    w, x, y, z = np.linalg.eigh(n)[1][:, -1]
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    rotation = np.eye(3) + 2 * w * cross + 2 * cross @ cross
+    return placed(rotation, p_to.mean(axis=0) - rotation @ p_from.mean(axis=0))
+
+
+@also_correct("target_error")
+def target_by_target(r_M_pr, target_pr, target_r):
+    """One target after the other, with a 1 behind its coordinates."""
+    return [math.dist((r_M_pr @ [*pr, 1.0])[:3], r) for pr, r in zip(target_pr, target_r, strict=True)]

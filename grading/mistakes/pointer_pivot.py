@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from navcourse.grading.mistakes import mistake
+from navcourse.grading.mistakes import also_correct, mistake
 
 
 def solved(rotation, translation):
@@ -72,3 +72,20 @@ def uses_the_inverse_pose(pr_M_s, tip_s):
 @mistake("tip_positions", says="a shift before the rotation")
 def shifts_before_it_rotates(pr_M_s, tip_s):
     return np.einsum("nij,nj->ni", pr_M_s[:, :3, :3], tip_s + pr_M_s[:, :3, 3])
+
+
+# -- other ways that are right ------------------------------------------------------------------
+
+
+@also_correct("tip_positions")
+def with_a_one_behind_the_tip(pr_M_s, tip_s):
+    return (pr_M_s @ np.array([*tip_s, 1.0]))[:, :3]
+
+
+@also_correct("find_tip")
+def by_differences(pr_M_s):
+    """The pivot falls out when the mean pose is subtracted; three unknowns are left."""
+    rotation, translation = pr_M_s[:, :3, :3], pr_M_s[:, :3, 3]
+    turned, moved = rotation - rotation.mean(axis=0), translation - translation.mean(axis=0)
+    normal = np.einsum("nji,njk->ik", turned, turned)
+    return np.linalg.solve(normal, -np.einsum("nji,nj->i", turned, moved))

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from navcourse.grading.codec import MAX_BYTES, CodecError, decode, encode
+from navcourse.grading.gate import exercise_problems
 from navcourse.grading.judge import Case, cases, hidden, load_checks, score
-from navcourse.grading.mistakes import exercise_problems, load_mistakes, mistake, stage, trial
+from navcourse.grading.mistakes import load_mistakes, mistake, stage, trial
 from navcourse.grading.probe import MARKER, NOT_WRITTEN, answers_from, ask
+from navkit.checking import CheckFailed, language
 
 HERE = Path(__file__).parent
 
@@ -251,6 +253,24 @@ def test_a_missing_answer_and_a_surprise_in_the_check_do_not_pass():
         "✗ a: this answer could not be compared (KeyError: 'shape')",
         "✗ b: no answer came back",
     )
+
+
+def test_a_failed_case_earns_what_its_properties_earn_and_never_all():
+    def fails(earned):
+        def verify(answer):
+            raise CheckFailed("wrong", earned=earned)
+
+        return Case("a part", (), verify)
+
+    asked = [fails(0.25), Case("two", (), is_two), fails(0.0)]
+    verdict = score(asked, [(True, 1), (True, 2), (True, 1)], 6)
+    assert verdict.points == 2.5
+    assert verdict.lines == ("✗ a part: earns 25 %; wrong", "✓ two", "✗ a part: wrong")
+    with language("nb"):
+        assert score(asked, [(True, 1)], 6).lines[0] == "✗ a part: gir 25 %; wrong"
+    assert score([fails(7.0)], [(True, 1)], 1).points == 0.9
+    assert score([fails(-7.0)], [(True, 1)], 1).points == 0.0
+    assert score([fails(0.5)], [(False, "raised")], 1).points == 0.0
 
 
 def test_an_object_that_equals_everything_gains_nothing(checks):

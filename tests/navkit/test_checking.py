@@ -280,7 +280,8 @@ def test_the_angle_is_right_from_tiny_to_half_a_turn(angle):
     ("got", "says"),
     [
         (POSE[:3], "shape (3, 4); expected (4, 4)"),
-        (POSE.T, "Is the matrix transposed?"),
+        (POSE.T, "This looks like the whole matrix transposed"),
+        (moved(POSE, deg=5).T, "Is the matrix transposed?"),
         (POSE @ np.diag([1, 1, -1, 1]), "mirror image (determinant -1)"),
         (POSE @ np.diag([1.1, 1.1, 1.1, 1]), "a scale of 1.1"),
         (POSE @ np.diag([1.1, 1.0, 1.0, 1]), "is not a rotation"),

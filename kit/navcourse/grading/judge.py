@@ -22,11 +22,14 @@ from typing import Any
 import numpy as np
 
 from navcourse.grading.probe import Answer
+from navkit.checking import CheckFailed, either
 
 __all__ = ["Case", "Checks", "Hidden", "Verdict", "cases", "hidden", "load_checks", "score"]
 
 Generator = Callable[[np.random.Generator], Iterable["Case"]]
 Checks = Mapping[str, "Hidden"]
+MOST_FOR_PROPERTIES = 0.9
+"""The largest share of a case that properties alone may earn: a wrong answer never gets all of it."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ def cases(check: Hidden, cohort: str) -> list[Case]:
 def score(asked: Sequence[Case], answers: Sequence[Answer], points: float) -> Verdict:
     """`points` times the share of cases whose answer passes; each case says what happened.
 
-    An answer that is missing, and a `verify` that fails in an unforeseen way, count as not passed.
+    An answer that is missing, and a `verify` that fails in an unforeseen way, count as not passed. A case
+    that fails earns what its check gives for properties that do hold (`navkit.checking.Property`).
 
     >>> def is_two(answer):
     ...     assert answer == 2, "expected 2"
@@ -114,15 +118,16 @@ def score(asked: Sequence[Case], answers: Sequence[Answer], points: float) -> Ve
     ('✗ doubling: expected 2',)
     """
     lines = []
-    passed = 0
+    passed, parts = 0, 0.0
     for number, case in enumerate(asked):
         ok, value = answers[number] if number < len(answers) else (False, "no answer came back")
-        message = _judged(case, value) if ok else str(value)
+        message, part = _judged(case, value) if ok else (str(value), 0.0)
         passed += not message
+        parts += part
         lines.append(f"✗ {case.title}: {message}" if message else f"✓ {case.title}")
     most = float(points)
     # All right is all the points, whatever rounding does; nbgrader loses a submission with more than that.
-    got = most if passed == len(asked) else min(round(most * passed / len(asked), 2), most)
+    got = most if passed == len(asked) else min(round(most * (passed + parts) / len(asked), 2), most)
     return Verdict(got, most, tuple(lines))
 
 
@@ -155,14 +160,20 @@ def _module_at(path: Path) -> ModuleType:
     return module
 
 
-def _judged(case: Case, answer: Any) -> str:
-    """Empty when the answer is right, else the sentence of what is wrong."""
+def _judged(case: Case, answer: Any) -> tuple[str, float]:
+    """Empty when the answer is right, else what is wrong in a sentence, and the share earned all the same."""
     try:
         with np.errstate(all="ignore"):
             case.verify(answer)
-    except AssertionError as error:  # CheckFailed is one
-        return " ".join(str(error).split()) or "not right"
+    except CheckFailed as error:
+        part = min(max(float(error.earned), 0.0), MOST_FOR_PROPERTIES)
+        told = " ".join(str(error).split()) or "not right"
+        if part:
+            told = f"{either('earns', 'gir')} {100 * part:.0f} %; {told}"
+        return told, part
+    except AssertionError as error:
+        return " ".join(str(error).split()) or "not right", 0.0
     except Exception as error:
         told = " ".join(str(error).split())[:200]
-        return f"this answer could not be compared ({type(error).__name__}: {told})"
-    return ""
+        return f"this answer could not be compared ({type(error).__name__}: {told})", 0.0
+    return "", 0.0
