@@ -317,7 +317,7 @@ def write_acquisition(
             "{:.9g} {:.9g} {:.9g} {:.9g}\n".format(*row) for m in orthonormalised(pr_M_t) for row in m[:3]
         )
         (temporary / f"{base}.tp").write_text("".join(lines))
-        probe = probedata_text(ProbeData(sweep.sector, tool_id))
+        probe = probedata_text(ProbeData(_rounded(sweep.sector), tool_id))
         (temporary / f"{base}.probedata.xml").write_text(probe, encoding="utf-8")
         single = {f"{base}_{k}": keep[k : k + 1] for k in range(len(keep))}
         for name, numbers in ({base: keep} if layout == "stack" else single).items():
@@ -327,6 +327,23 @@ def write_acquisition(
             (temporary / f"{name}.mhd").write_text(
                 _header_text(sweep.sector, len(numbers), name), encoding="utf-8"
             )
+
+
+def _rounded(sector: ProbeSector) -> ProbeSector:
+    """Twelve digits, nine of the spacing: what data sets have been hashed with."""
+
+    def of(values: tuple[float, float], digits: int = 12) -> tuple[float, float]:
+        a, b = (float(f"{v:.{digits}g}") for v in values)
+        return a, b
+
+    width, _ = of((sector.width, 0.0))
+    return replace(
+        sector,
+        width=width,
+        depth_mm=of(sector.depth_mm),
+        origin_p=of(sector.origin_p),
+        spacing_mm=of(sector.spacing_mm, 9),
+    )
 
 
 def _header_text(sector: ProbeSector, n: int, name: str) -> str:

@@ -22,6 +22,7 @@ Frames = NDArray[Any]
 
 BLOCK = 2**21  # bytes of frames that are read at a time; colour needs five times as much to become grey
 PIECE = 2**18  # bytes that go through zlib at a time
+PADDING = b"\0\r\n"  # what may stand after the end of a stream
 MOST_INFLATION = 1032  # zlib's, of pixels that are all the same
 
 ELEMENT_TYPES = {
@@ -136,7 +137,7 @@ def _inflating(file: BinaryIO) -> Callable[[memoryview], int]:
                 return len(piece)
             if not raw:
                 raise zlib.error("incomplete or truncated stream")
-        if stream.unused_data.strip(b"\0") or file.read(PIECE).strip(b"\0"):
+        if stream.unused_data.strip(PADDING) or file.read(PIECE).strip(PADDING):
             raise zlib.error("more data after the end of the stream")
         return 0
 
