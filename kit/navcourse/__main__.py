@@ -1,4 +1,4 @@
-"""The command line of the course: ``navcourse demo``, ``lab``, ``build``, ``grade``, ``check``."""
+"""The command line of the course."""
 
 import os
 import subprocess
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from navcourse import instructor
 from navkit.commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,6 +117,15 @@ def grade(
     require_sandbox: Annotated[
         bool, typer.Option("--require-sandbox", help="Refuse to run learners' code without bubblewrap.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Notebooks that run at a time; one for each core.", min=1)
+    ] = None,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Run every notebook anew, also what has not changed.")
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only say who would get another mark, and why.")
+    ] = False,
 ) -> None:
     """Grade a class through nbgrader: release, collect, autograde, feedback; one table at the end."""
     from rich.console import Console
@@ -124,6 +134,7 @@ def grade(
     from navcourse.grading.report import marks_table, write_csv
 
     root = ROOT / "grading"
+    foretold: list[str] = []
     with told_progress() as progress:
         report = grade_selection(
             ROOT,
@@ -134,10 +145,24 @@ def grade(
             cohort=cohort,
             require_sandbox=require_sandbox,
             progress=progress,
+            workers=workers,
+            rerun=rerun,
+            foretell=foretold.append if preview else None,
         )
+    if preview:
+        typer.echo("\n".join(foretold) or "no mark would change")
+        return
     Console().print(marks_table(report))
     write_csv(report, root / "marks.csv")
     typer.echo(f"marks: {root / 'marks.csv'}; feedback: {root / 'feedback'}; by hand: nbgrader formgrader")
+
+
+for command, example in (
+    (instructor.report, "navcourse report practical_use --selection half_day"),
+    (instructor.certificates, "navcourse certificates --names names.csv --date '24 November 2026'"),
+    (instructor.purge, "navcourse purge"),
+):
+    app.command(epilog=f"Example: {example}")(command)
 
 
 @app.command(

@@ -5,7 +5,7 @@ import inspect
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,6 +212,9 @@ def grade_selection(
     cohort: str,
     require_sandbox: bool = False,
     progress: Progress | None = None,
+    workers: int | None = None,
+    rerun: bool = False,
+    foretell: Callable[[str], None] | None = None,
 ) -> ClassReport:
     """Grade one selection of a course: its lessons rendered as nbgrader's source, then `grade_class`."""
     course = read_course(root / "courses" / course_name)
@@ -219,9 +222,9 @@ def grade_selection(
         raise ValueError(
             f"{course_name} has no selection {selection!r}; expected one of {', '.join(course.selections)}."
         )
-    if not submissions.is_dir():
+    if not submissions.exists():
         raise ValueError(
-            f"{submissions} is not a folder; expected the learners' notebooks or zip files in it."
+            f"{submissions} does not exist; expected a folder or a zip with what the learners handed in."
         )
     sources = {}
     for name in course.selections[selection]:
@@ -238,6 +241,9 @@ def grade_selection(
         require_sandbox=require_sandbox,
         readable=(root / "datasets",),
         progress=progress,
+        workers=workers,
+        rerun=rerun,
+        foretell=foretell,
     )
 
 

@@ -75,8 +75,11 @@ def test_build_makes_numbered_notebooks_for_learners_and_instructors(root, tmp_p
     [
         (("build", "astrology"), "astrology"),
         (("build", "practical_use", "--selection", "night"), "half_day"),
-        (("grade", "--submissions", "nowhere"), "is not a folder"),
+        (("grade", "--submissions", "nowhere"), "does not exist"),
         (("grade", "--selection", "night"), "expected one of half_day"),
+        (("report", "--root", "nowhere"), "has no gradebook.db"),
+        (("purge", "--root", "nowhere"), "nowhere"),
+        (("certificates", "--names", "x.csv", "--date", "today", "--root", "nowhere"), "gradebook.db"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(root, words, sentence):

@@ -2,25 +2,38 @@
 
 Nothing is judged here and nothing is lost: what nbgrader could stumble over is moved to
 ``quarantine/<student>/<assignment>/`` with a reason that a person can act on, and the student's
-other notebooks go on.
+other notebooks go on. A file that is repaired is first copied to ``originals/<student>/<assignment>/``.
+
+Of two copies of one lesson, the one with work in it counts; of two with work the one with the right
+name; otherwise the one that was saved last.
 """
 
-import codecs
-import copy
-import json
+import filecmp
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from navcourse.grading._cells import alike, grade_id, has_work
+from navcourse.grading._names import is_notebook, nfc, notebook_stem
+from navcourse.grading._read_notebook import (
+    Notebook,
+    UnreadableError,
+    fill_ids,
+    read_notebook,
+    write_notebook,
+)
+from navcourse.grading._repairs import repair
 
 __all__ = ["Problem", "intake", "quarantine"]
 
-MOST_BYTES = 100_000_000
-MARKS = ("grade", "solution", "locked", "task", "points", "schema_version")
 REPAIRED = "Nothing: it was repaired and is graded."
-Cell = dict[str, Any]
-Notebook = dict[str, Any]
+PASSED_OVER = "Nothing, if it is the learner's own; nbgrader passes over it."
+WHICH = "Ask {student} which one counts if the two differ."
+OTHER_LESSON = "Ask {student} for the notebook of this lesson; this one belongs to another."
+LOOK = "Look at {student}'s file yourself, and tell whoever keeps this kit."
+NOT_NEEDED = "Nothing: another copy of this lesson is graded."
 
 
 @dataclass(frozen=True)
@@ -34,12 +47,26 @@ class Problem:
     repaired: bool
 
 
+@dataclass(frozen=True)
+class _Copy:
+    """One readable notebook of a lesson, repaired in memory."""
+
+    path: Path
+    notebook: Notebook
+    repairs: tuple[str, ...]
+    worked: bool
+    saved: float
+
+    def rank(self, name: str) -> tuple[bool, bool, float, str]:
+        return self.worked, self.path.name == f"{name}.ipynb", self.saved, self.path.name
+
+
 def intake(submitted: Path, assignment: str, expected: Mapping[str, Path]) -> list[Problem]:
     """Check, repair or set aside everything below ``submitted/<student>/<assignment>``.
 
     Parameters
     ----------
-    submitted : nbgrader's folder ``submitted``; quarantine is made beside it.
+    submitted : nbgrader's folder ``submitted``; quarantine and originals are made beside it.
     expected : for each notebook name the released notebook, whose cells say what belongs in it.
 
     Returns
@@ -53,10 +80,10 @@ def intake(submitted: Path, assignment: str, expected: Mapping[str, Path]) -> li
     """
     released: dict[str, Notebook] = {}
     for name, path in expected.items():
-        notebook, reason = _read(path)
-        if notebook is None:
-            raise ValueError(f"{path}: {reason}; expected the released notebook.")
-        released[name] = notebook
+        try:
+            released[name], _ = read_notebook(path)
+        except UnreadableError as error:
+            raise ValueError(f"{path}: {error}; expected the released notebook.") from error
     problems: list[Problem] = []
     for folder in sorted(submitted.glob(f"*/{assignment}")):
         if folder.is_dir():
@@ -64,180 +91,155 @@ def intake(submitted: Path, assignment: str, expected: Mapping[str, Path]) -> li
     return problems
 
 
-def quarantine(path: Path, folder: Path, reason: str, *, keep: bool = False) -> Path:
+def quarantine(path: Path, folder: Path, reason: str, *, keep: bool = False, name: str = "") -> Path:
     """Move (with `keep`: copy) `path` into `folder`, with a text file that says why; returns the place."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / path.name
-    number = 1
-    while target.exists():
-        number += 1
-        target = folder / f"{path.stem} ({number}){path.suffix}"
-    if keep:
-        shutil.copyfile(path, target)
-    else:
-        shutil.move(path, target)
+    target = _stored(path, folder, name or path.name)
+    if not keep:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     target.with_name(target.name + ".reason.txt").write_text(reason + "\n", encoding="utf-8")
     return target
 
 
+def _stored(path: Path, folder: Path, name: str) -> Path:
+    """A copy of `path` in `folder`, under this name or with a number; the same bytes are kept once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    first = target = folder / name
+    number = 1
+    while target.is_symlink() or target.exists():
+        if target.is_file() and path.is_file() and filecmp.cmp(path, target, shallow=False):
+            return target
+        number += 1
+        target = folder / f"{first.stem} ({number}){first.suffix}"
+    if path.is_symlink():
+        target.symlink_to(path.readlink())  # the link itself: where it leads is not the learner's to give
+    elif path.is_dir():
+        shutil.copytree(path, target, symlinks=True)
+    else:
+        shutil.copy2(path, target)
+    return target
+
+
+# -- one student ---------------------------------------------------------------------------------
+
+
 def _one_student(folder: Path, student: str, released: Mapping[str, Notebook]) -> list[Problem]:
-    problems: list[Problem] = []
-    readable: dict[Path, Notebook] = {}
     aside = folder.parents[1].parent / "quarantine" / student / folder.name
-    for path in sorted(folder.glob("*.ipynb")):
-        notebook, reason = _read(path)
-        if notebook is None:
-            quarantine(path, aside, reason)
-            todo = f"Ask {student} to download the notebook again and to hand it in anew."
-            problems.append(Problem(student, path.stem, reason, todo, False))
+    problems: list[Problem] = []
+    copies: dict[str, list[_Copy]] = {name: [] for name in released}
+    unreadable: list[tuple[Path, UnreadableError]] = []
+    for path in _notebooks(folder):
+        try:
+            name, found = _looked_at(path, released)
+        except UnreadableError as error:
+            unreadable.append((path, error))
+        except Exception as error:  # a mistake of ours is one learner's to wait for, not the class's
+            reason = f"intake itself failed at this file ({type(error).__name__}: {error})"
+            unreadable.append((path, UnreadableError(reason, LOOK)))
         else:
-            readable[path] = notebook
-    for path, notebook in _named(readable, student, released, problems).items():
-        repairs = _repair(notebook, released[path.stem])
-        if path.read_bytes().startswith(codecs.BOM_UTF8):  # nbgrader would stop at it
-            repairs.append("an editor had put a byte order mark before the notebook")
-        if repairs:
-            path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
-        for reason in repairs:
-            problems.append(Problem(student, path.stem, reason, REPAIRED, True))
+            if name:
+                copies[name].append(found)
+                continue
+            reason = "the notebook has no cell of this assignment"
+            problems.append(Problem(student, notebook_stem(path.name), reason, PASSED_OVER, True))
+    chosen: dict[str, _Copy] = {}
+    for name, alternatives in copies.items():
+        if alternatives:
+            chosen[name], *others = sorted(alternatives, key=lambda copy: copy.rank(name), reverse=True)
+            problems += [_second(student, name, chosen[name], other) for other in others]
+    for path, why in unreadable:
+        what_to_do = why.what_to_do.format(student=student)
+        spare = _named_lesson(path, released) in chosen
+        quarantine(path, aside, f"{why}. {what_to_do}")
+        todo = NOT_NEEDED if spare else what_to_do
+        problems.append(Problem(student, notebook_stem(path.name), str(why), todo, spare))
+    problems += _settle(folder, student, chosen)
     return problems
 
 
-def _read(path: Path) -> tuple[Notebook | None, str]:
-    """The notebook, or None and the reason why this is none."""
-    if path.is_symlink() or not path.is_file():
-        return None, "this is a link, not a file"
-    if path.stat().st_size > MOST_BYTES:
-        return None, f"the file is larger than {MOST_BYTES / 1e6:.0f} MB"
-    try:
-        notebook = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        return None, "the file is not text in UTF-8"
-    except RecursionError:
-        return None, "the file is nested too deeply to be a notebook"
-    except json.JSONDecodeError as error:
-        return None, f"the file is cut off or damaged: no valid JSON at line {error.lineno}"
-    reason = _not_a_notebook(notebook)
-    return (None, reason) if reason else (notebook, "")
+def _looked_at(path: Path, released: Mapping[str, Notebook]) -> tuple[str, _Copy]:
+    """The lesson's name, empty for none, and the notebook, repaired."""
+    notebook, mended = read_notebook(path)
+    name = _lesson_of(path, notebook, released)
+    worked = False
+    if name:
+        mended += repair(notebook, released[name])
+        if not mended and notebook["nbformat_minor"] >= 5 and fill_ids(notebook["cells"]):
+            mended = ["cells without an id of their own got one"]
+        worked = has_work(notebook, released[name])
+    return name, _Copy(path, notebook, tuple(mended), worked, path.stat().st_mtime)
 
 
-def _not_a_notebook(notebook: Any) -> str:
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        return "the file is JSON but not a notebook: it has no list of cells"
-    if notebook.get("nbformat") != 4:
-        return f"the notebook has format {notebook.get('nbformat')!r}; expected 4"
-    if not isinstance(notebook.get("metadata"), dict):
-        return "the notebook has no metadata"
-    import nbformat
-
-    try:
-        as_node = nbformat.from_dict(copy.deepcopy(notebook))
-        for number, cell in enumerate(as_node.cells):  # a missing or doubled id is not the learner's fault
-            cell["id"] = f"cell-{number}"
-        as_node["nbformat_minor"] = max(5, int(notebook.get("nbformat_minor", 0)))
-        nbformat.validate(as_node)
-    except Exception as error:
-        return f"the file is not a valid notebook: {str(error).splitlines()[0][:150]}"
-    return ""
+def _notebooks(folder: Path) -> list[Path]:
+    """Everything with the name of a notebook, at any depth; a folder of that name only holds some."""
+    found = [path for path in sorted(folder.rglob("*")) if is_notebook(path.name)]
+    hidden = [".ipynb_checkpoints" in path.relative_to(folder).parts for path in found]
+    return [
+        path
+        for path, skip in zip(found, hidden, strict=True)
+        if not skip and (path.is_symlink() or not path.is_dir())
+    ]
 
 
-def _named(
-    readable: Mapping[Path, Notebook], student: str, released: Mapping[str, Notebook], problems: list[Problem]
-) -> dict[Path, Notebook]:
-    """The notebooks under their expected names; a renamed one is recognised by its cells."""
-    named = {path: nb for path, nb in readable.items() if path.stem in released}
-    for path, notebook in readable.items():
-        if path.stem in released:
-            continue
-        name = _most_alike(notebook, released)
-        target = path.with_name(f"{name}.ipynb")
-        if not name:
-            reason = "the notebook has no cell of this assignment"
-            todo = "Nothing, if it is the learner's own; nbgrader passes over it."
-            problems.append(Problem(student, path.stem, reason, todo, True))
-        elif target in named:
-            reason = f"a second copy of '{name}'; the one with the right name is graded"
-            todo = f"Ask {student} which one counts if the two differ."
-            problems.append(Problem(student, path.stem, reason, todo, True))
-        else:
-            path.rename(target)
-            named[target] = notebook
-            reason = f"the file was named '{path.name}' and was recognised by its cells"
-            problems.append(Problem(student, name, reason, REPAIRED, True))
-    return named
+def _lesson_of(path: Path, notebook: Notebook, released: Mapping[str, Notebook]) -> str:
+    """The lesson whose cells it has; by its name only if it has no marks at all; empty for none."""
+    own = _named_lesson(path, released)
+    shared = {name: alike(notebook, other) for name, other in released.items()}
+    best = max(shared, key=lambda name: (shared[name], name == own))
+    if shared[best]:
+        return best
+    foreign = sorted(filter(None, map(grade_id, notebook["cells"])))
+    if own and foreign:
+        raise UnreadableError(f"its cells belong to another lesson (such as '{foreign[0]}')", OTHER_LESSON)
+    return own
 
 
-def _most_alike(notebook: Notebook, released: Mapping[str, Notebook]) -> str:
-    own = _marks(notebook)
-    shared = {name: len(own & _marks(other)) for name, other in released.items()}
-    best = max(shared, key=lambda name: shared[name], default="")
-    return best if best and shared[best] else ""
+def _named_lesson(path: Path, released: Mapping[str, Notebook]) -> str:
+    """The lesson that a file's name says, whatever a system or a browser put around it."""
+    stem = nfc(notebook_stem(path.name)).casefold()
+    inside = [
+        name for name in released if re.search(rf"(?<![^\W_]){re.escape(name.casefold())}(?![^\W_])", stem)
+    ]
+    return max(inside, key=len, default="")
 
 
-def _marks(notebook: Notebook) -> set[str]:
-    """Grade ids, and ids of the cells that have one: a tool may strip one kind or the other."""
-    marked = [cell for cell in notebook["cells"] if _grade_id(cell)]
-    return {_grade_id(cell) for cell in marked} | {str(c["id"]) for c in notebook["cells"] if "id" in c}
+def _second(student: str, name: str, chosen: _Copy, other: _Copy) -> Problem:
+    if chosen.worked and not other.worked:
+        why, same = "it has work in it, the other has none", True
+    else:
+        right_name = chosen.path.name == f"{name}.ipynb"
+        why = "it has the right name" if right_name else "it was saved last"
+        texts = [[c["source"] for c in copy.notebook["cells"]] for copy in (chosen, other)]
+        same = texts[0] == texts[1]
+    reason = f"'{other.path.name}' is a second copy of '{name}'; graded is '{chosen.path.name}': {why}"
+    todo = "Nothing: both hold the same work." if same else WHICH.format(student=student)
+    return Problem(student, notebook_stem(other.path.name), reason, todo, True)
 
 
-def _grade_id(cell: Cell) -> str:
-    marks = cell.get("metadata", {}).get("nbgrader", {})
-    return str(marks.get("grade_id", "")) if isinstance(marks, dict) else ""
-
-
-def _repair(notebook: Notebook, released: Notebook) -> list[str]:
-    """Change `notebook` so that every released cell is in it once; says what was done."""
-    wanted = {_grade_id(cell): cell for cell in released["cells"] if _grade_id(cell)}
-    by_cell_id = {str(cell["id"]): cell for cell in wanted.values() if "id" in cell}
-    done: list[str] = []
-    cells: list[Cell] = notebook["cells"]
-    present = {_grade_id(cell) for cell in cells}
-    for cell in cells:  # an editor that strips metadata leaves the ids of the cells
-        twin = by_cell_id.get(str(cell.get("id")))
-        if twin is not None and not _grade_id(cell) and _grade_id(twin) not in present:
-            cell["metadata"]["nbgrader"] = copy.deepcopy(twin["metadata"]["nbgrader"])
-            done.append(f"the cell '{_grade_id(twin)}' had lost its mark")
-    done += _drop_copies(notebook)
-    for cell in notebook["cells"]:
-        name = _grade_id(cell)
-        if name in wanted:
-            own, right = cell["metadata"]["nbgrader"], wanted[name]["metadata"]["nbgrader"]
-            if any(own.get(key) != right.get(key) for key in MARKS):
-                done.append(f"the mark of the cell '{name}' had been changed")
-            cell["metadata"]["nbgrader"] = copy.deepcopy(right)
-        else:  # damaged, or from another lesson: to nbgrader it is an ordinary cell
-            cell["metadata"].pop("nbgrader", None)
-    present = {_grade_id(cell) for cell in notebook["cells"]}
-    at = 0
-    for name, cell in wanted.items():
-        if name in present:
-            at = 1 + next(i for i, own in enumerate(notebook["cells"]) if _grade_id(own) == name)
-        else:
-            notebook["cells"].insert(at, copy.deepcopy(cell))
-            at += 1
-            done.append(f"the cell '{name}' was missing and was put back as released")
-    return done
-
-
-def _drop_copies(notebook: Notebook) -> list[str]:
-    """Keep the first of the cells with one grade id; nbgrader would refuse the whole notebook.
-
-    A copy of a locked cell goes. A copy that the learner may have worked in stays as an ordinary
-    cell without the mark, in its place: it still runs there, as it did for the learner.
-    """
-    seen: set[str] = set()
-    kept: list[Cell] = []
-    done: list[str] = []
-    for cell in notebook["cells"]:
-        name = _grade_id(cell)
-        if name in seen:
-            marks = cell["metadata"].pop("nbgrader")
-            cell["metadata"].pop("deletable", None)
-            done.append(f"the cell '{name}' was there twice; the first one counts")
-            if marks.get("locked", False) or not marks.get("solution", False):
-                continue
-        elif name:
-            seen.add(name)
-        kept.append(cell)
-    notebook["cells"] = kept
-    return done
+def _settle(folder: Path, student: str, chosen: Mapping[str, _Copy]) -> list[Problem]:
+    """Every chosen notebook under its lesson's name; what stood there goes aside, the rest is not touched."""
+    originals = folder.parents[1].parent / "originals" / student / folder.name
+    problems: list[Problem] = []
+    moves = {name: copy for name, copy in chosen.items() if copy.path != folder / f"{name}.ipynb"}
+    raw: dict[str, bytes] = {}
+    for copy in chosen.values():
+        if copy.repairs:
+            _stored(copy.path, originals, copy.path.name)
+    for name, copy in moves.items():
+        raw[name] = b"" if copy.repairs else copy.path.read_bytes()
+        where = "/".join(copy.path.relative_to(folder).parts)
+        copy.path.unlink()
+        reason = f"the file was named '{where}' and was recognised by its cells"
+        problems.append(Problem(student, name, reason, REPAIRED, True))
+    for name in moves:
+        target = folder / f"{name}.ipynb"
+        if target.exists():
+            quarantine(target, originals, f"Another file is graded as '{name}'.")
+        target.write_bytes(raw[name])
+    for name, copy in chosen.items():
+        if copy.repairs:
+            write_notebook(folder / f"{name}.ipynb", copy.notebook)
+        problems += [Problem(student, name, reason, REPAIRED, True) for reason in copy.repairs]
+    return problems

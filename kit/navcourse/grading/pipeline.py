@@ -18,24 +18,44 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import nbformat
+import zmq
 from jupyter_client.kernelspec import KernelSpecManager
 from nbclient.client import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import DeadKernelError
 from nbclient.util import run_sync
 from nbformat import NotebookNode, v4
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from traitlets import Bool, Dict, Integer, List, Unicode
 
 from navcourse.grading import sandbox
+from navcourse.grading._executed import (
+    Asked,
+    Executed,
+    executed_path,
+    fill,
+    key_of,
+    load,
+    taken_from,
+)
+from navcourse.grading._warm import WarmProvisioner
 from navcourse.grading.judge import Case, Hidden, Verdict, cases, load_checks, score
-from navcourse.grading.probe import Answer, answers_from, pack_inputs
+from navcourse.grading.probe import MARKER, Answer, answers_from, pack_inputs
 
-__all__ = ["Judge", "ProbeExecute", "asked_of", "checks_in", "exercise_of", "judged_path"]
+__all__ = ["LOST", "Judge", "ProbeExecute", "asked_of", "checks_in", "exercise_of", "judged_path"]
 
 NO_CHECK = "there is no hidden check for this exercise"
 TIMED_OUT = "the code did not finish in time: is there a loop that never ends?"
 DEAD = "the notebook's process ended before this exercise could be judged"
+LOST = "lost"
 MOST_TEXT = 4000
+MOST_OUTPUT = 20_000_000
+"""Characters that one cell may print, draw and display; the rest is left out."""
+MOST_MESSAGE = 400_000_000
+"""Of one message: the answers to all hidden cases of an exercise fit."""
+OUTPUTS = frozenset(
+    ["stream", "display_data", "update_display_data", "execute_result", "error", "comm_open", "comm_msg"]
+)
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -49,67 +69,113 @@ class ProbeExecute(Execute):
     readable = List(Unicode(), help="folders the kernel may read, such as data sets").tag(config=True)
     caches = Dict(help="name -> folder of the host to copy in: numba, matplotlib").tag(config=True)
     memory_mb = Integer(6000, help="address space of one kernel").tag(config=True)
+    executed = Unicode("", help="folder of results of earlier runs, taken when their key fits").tag(
+        config=True
+    )
+    keys = Dict(help="notebook -> key of its result in `executed`").tag(config=True)
+    private: Any = None  # the folder of the kernel that runs
+    template: Any = None  # a worker's `_warm.Template`; without it every kernel starts cold
 
     def create_kernel_manager(self) -> Any:
         # One private folder for each kernel: connection file, sockets, the submission's copy.
         manager = self.kernel_manager_class(
-            kernel_name=sandbox.kernelspec(self._private / "jupyter"),
-            kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(self._private / "jupyter" / "kernels")]),
-            connection_file=str(self._private / "kernel.json"),
+            kernel_name=sandbox.kernelspec(self.private / "jupyter"),
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(self.private / "jupyter" / "kernels")]),
+            connection_file=str(self.private / "kernel.json"),
             config=self.config,
         )
+        if self.template:
+            manager.provisioner = WarmProvisioner(
+                parent=manager, kernel_id="warm", kernel_spec=manager.kernel_spec
+            )
+            manager.provisioner.use(self.template, self.private)
         if os.name != "nt":  # no network inside; outside, no port that another user could reach
-            manager.transport, manager.ip = "ipc", str(self._private / "s" / "k")
+            manager.transport, manager.ip = "ipc", str(self.private / "s" / "k")
+        manager.context.setsockopt(zmq.MAXMSGSIZE, MOST_MESSAGE)  # else one message may fill the memory
         self.km = manager
         return manager
 
     def preprocess(self, nb: NotebookNode, resources: Any, km: Any = None) -> tuple[NotebookNode, Any]:
+        """Take the stored result if there is one of this very submission, else run the notebook."""
+        who = resources["nbgrader"]
+        path = executed_path(Path(self.executed), who["student"], who["assignment"], who["notebook"])
+        key = self.keys.get(who["notebook"], "")
+        if key == LOST:
+            return nb, resources  # no answers: the judge says what that means
+        stored = load(path, key) if key else None
+        if stored is None or not fill(nb, stored):
+            stored = self.run(nb, resources)
+        resources["navcourse"] = {name: self._answers(name, asked) for name, asked in stored.answers.items()}
+        return nb, resources
+
+    def key_of(self, submitted: Path, source: Path) -> str:
+        """The key of a submission's result under these settings."""
+        checks = checks_in(self.checks_folder)
+        exercises = filter(None, map(exercise_of, nbformat.read(source, 4).cells))
+        asked = [asked_of(checks[e], self.cohort)[1] if e in checks else NO_CHECK for e in exercises]
+        limits = (self.timeout, self.memory_mb, sandbox.sandbox_available())
+        return key_of(submitted, source, [*asked, str(limits)])
+
+    def run(self, nb: NotebookNode, resources: Any) -> Executed:
+        """Run the notebook in the sandbox and ask every exercise; a learner's failure is a result too.
+
+        Raises
+        ------
+        RuntimeError
+            If a sandbox is required and there is none, or no kernel could be started.
+        """
         if not sandbox.sandbox_available():
             if self.require_sandbox:
                 raise RuntimeError("no sandbox here: bubblewrap is missing or may not make a namespace")
             self.log.warning("no sandbox here: the code runs as you, with limits on time and memory only")
-        self._private = Path(tempfile.mkdtemp(prefix="nc-"))
-        self._told: dict[str, list[Answer] | str] = {}
-        self._timed_out = False
-        resources["navcourse"] = self._told
+        self.private = Path(tempfile.mkdtemp(prefix="nc-"))
+        self._asked: dict[str, Asked] = {}
+        self._timed_out = self._started = False
         sandbox.write_settings(
-            self._private,
+            self.private,
             use_bwrap=sandbox.sandbox_available(),
             readable=[Path(p) for p in self.readable],
             caches={name: Path(folder) for name, folder in self.caches.items()},
             memory_mb=self.memory_mb,
         )
-        NotebookClient.__init__(self, nb, km)
+        NotebookClient.__init__(self, nb, None)
         self.reset_execution_trackers()
         self._check_assign_resources(resources)
         try:
             self._execute_all(nb, resources)
-        except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
-            # Cells that were not reached have no entry in `_told`: the judge says what that means.
-            own_words = self._private / sandbox.LOG_NAME
+        except Exception as error:  # what a kernel says is the learner's: it may say anything
+            # Exercises that were not reached have no answer: the judge says what that means.
+            own_words = self.private / sandbox.LOG_NAME
             said = own_words.read_text(errors="replace")[-2000:] if own_words.is_file() else ""
             self.log.error("kernel lost: %s %s", error, said)
+            if not self._started:
+                raise
+            if self._cell.cell_type == "code":  # how much of it still came through is chance
+                self._cell.outputs, self._cell.execution_count = [], None
         finally:
-            shutil.rmtree(self._private, ignore_errors=True)
-        return nb, resources
+            shutil.rmtree(self.private, ignore_errors=True)
+        return taken_from(nb, self._asked)
 
     def _execute_all(self, nb: NotebookNode, resources: Any) -> None:
         with self.setup_kernel():
             info = self.wait_for_reply(self.kc.kernel_info())
             if info is None:
                 raise DeadKernelError("the kernel did not say who it is")
+            self._started = True
             nb.metadata["language_info"] = info["content"]["language_info"]
             for index, cell in enumerate(list(nb.cells)):
+                self._cell = cell
                 finished = self._run(cell, resources, index)
                 exercise = exercise_of(cell)
                 if exercise:
-                    self._told[exercise] = self._ask(exercise, nb, resources) if finished else TIMED_OUT
+                    late = Asked(instead=TIMED_OUT)
+                    self._asked[exercise] = self._ask(exercise, nb, resources) if finished else late
         self.set_widgets_metadata()
 
-    def _run(self, cell: NotebookNode, resources: Any, index: int) -> bool:
+    def _run(self, cell: NotebookNode, resources: Any, index: int, room: int = MOST_OUTPUT) -> bool:
         """Execute one cell; False when it ran out of time and was interrupted."""
         usual = self.iopub_timeout
-        self._timed_out = False
+        self._timed_out, self._room = False, room
         try:
             self.preprocess_cell(cell, resources, index)
         finally:
@@ -117,6 +183,14 @@ class ProbeExecute(Execute):
         if self._timed_out and not self._responds():
             raise DeadKernelError("the kernel cannot be interrupted")
         return not self._timed_out
+
+    def process_message(self, msg: Any, cell: NotebookNode, cell_index: int) -> Any:
+        """Keep the first outputs of a cell; a notebook that prints gigabytes is not kept in memory."""
+        if msg["msg_type"] in OUTPUTS:
+            self._room -= len(json.dumps(msg["content"]))
+            if self._room < 0:
+                return None
+        return super().process_message(msg, cell, cell_index)
 
     async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> Any:
         # After an interrupt the end of the outputs comes at once or never: do not wait as for a busy machine.
@@ -137,11 +211,11 @@ class ProbeExecute(Execute):
 
         return bool(run_sync(reply)())
 
-    def _ask(self, exercise: str, nb: NotebookNode, resources: Any) -> list[Answer] | str:
+    def _ask(self, exercise: str, nb: NotebookNode, resources: Any) -> Asked:
         check = checks_in(self.checks_folder).get(exercise)
         if check is None:
-            return NO_CHECK
-        asked, packed = asked_of(check, self.cohort)
+            return Asked(instead=NO_CHECK)
+        _, packed = asked_of(check, self.cohort)
         nonce = uuid.uuid4().hex
         source = (
             "import navcourse.grading.probe as _navcourse_probe\n"
@@ -151,12 +225,20 @@ class ProbeExecute(Execute):
         # nbclient wants the cell in the notebook while it runs; it must never be saved with it.
         nb.cells.append(cell)
         try:
-            finished = self._run(cell, resources, len(nb.cells) - 1)
+            finished = self._run(cell, resources, len(nb.cells) - 1, MOST_MESSAGE)
         finally:
             nb.cells.pop()
         if not finished:
-            return TIMED_OUT
-        return answers_from(_stream(cell, "stdout"), len(asked), nonce)
+            return Asked(instead=TIMED_OUT)
+        start = f"{MARKER}{nonce}:"
+        lines = [line for line in _stream(cell, "stdout").splitlines() if line.startswith(start)]
+        return Asked(lines[-1] if lines else "", nonce)
+
+    def _answers(self, exercise: str, asked: Asked) -> list[Answer] | str:
+        if asked.instead:
+            return asked.instead
+        cases, _ = asked_of(checks_in(self.checks_folder)[exercise], self.cohort)
+        return answers_from(asked.line, len(cases), asked.nonce)
 
 
 class Judge(NbGraderPreprocessor):

@@ -1,18 +1,29 @@
-"""The marks of a class: a table for the terminal, a CSV for the institution."""
+"""The marks of a class: a table for the terminal, a page for the instructor, files for the institution."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from navcourse.grading._csv import write_canvas, write_plain
+from navcourse.grading._page import class_page, find, own_page
+from navcourse.grading._pseudonyms import pseudonymise, with_pseudonyms
 from navcourse.grading.intake import Problem
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["ClassReport", "Row", "class_report", "marks_table", "write_csv"]
+__all__ = [
+    "ClassReport",
+    "Row",
+    "Written",
+    "class_report",
+    "marks_table",
+    "write_csv",
+    "write_feedback",
+    "write_report",
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,16 @@ class ClassReport:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True)
+class Written:
+    """The files of `write_report`; `unknown` are learners whom Canvas's roster does not have."""
+
+    page: Path
+    marks: Path
+    canvas: Path
+    unknown: tuple[str, ...]
+
+
 def class_report(
     api: Any,
     root: Path,
@@ -64,7 +85,7 @@ def class_report(
         }
         most, names = float(assigned.max_score), {str(n.name) for n in assigned.notebooks}
         for student in students:
-            points, waiting, total = dict.fromkeys(maximum, 0.0), 0, 0.0
+            points, waiting, total, late_s = dict.fromkeys(maximum, 0.0), 0, 0.0, 0.0
             try:
                 submission = gradebook.find_submission(assignment, student)
             except MissingEntry:
@@ -75,11 +96,12 @@ def class_report(
                     waiting += bool(grade.needs_manual_grade)
             if submission is not None:
                 total = round(sum(points.values()), 2)
+                late_s = float(submission.total_seconds_late)
             own = [p for p in problems if p.student == student]
             status, notes = _status(root, assignment, student, names, own, failed.get(student, ""))
             folder = root / "feedback" / student / assignment
             page = folder if folder.is_dir() else None
-            rows.append(Row(student, points, total, most, status, waiting, notes, page))
+            rows.append(Row(student, points, total, most, status, waiting, (*notes, *_late(late_s)), page))
     return ClassReport(assignment, maximum, tuple(rows), tuple(problems))
 
 
@@ -109,17 +131,72 @@ def marks_table(report: ClassReport) -> "Table":
 
 def write_csv(report: ClassReport, path: Path) -> None:
     """The same as a CSV file in UTF-8: one row a learner."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["student", *report.maximum, "total", "max", "status", "waiting", "notes"])
-        for row in report.rows:
-            marks = [row.points[exercise] for exercise in report.maximum]
-            notes = "; ".join(row.notes)
-            writer.writerow([row.student, *marks, row.total, row.max, row.status, row.waiting, notes])
+    write_plain(report, path)
+
+
+def write_report(
+    report: ClassReport,
+    root: Path,
+    folder: Path,
+    *,
+    title: str = "",
+    key_file: Path | None = None,
+    canvas_roster: Path | None = None,
+) -> Written:
+    """Write the instructor's page and the marks for Canvas and for anyone: ``index.html`` and two CSV files.
+
+    Parameters
+    ----------
+    root : the course root; it is only read.
+    folder : made when it is missing.
+    title : of the course; the assignment's name without it.
+    key_file : with it the page and ``marks.csv`` have random ids for names, and the key is kept there.
+        Canvas needs to know people: ``canvas.csv`` has the names, so it is not written then.
+    canvas_roster : Canvas's export of its gradebook, whose people and numbers are kept.
+
+    Raises
+    ------
+    ValueError
+        If the key file would lie in the course root or in `folder`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    findings, ids = find(report, root), None
+    page, marks, canvas = folder / "index.html", folder / "marks.csv", folder / "canvas.csv"
+    files: list[tuple[str, str]] = [(marks.name, "one row a learner")]
+    unknown: tuple[str, ...] = ()
+    if key_file is None:
+        unknown = write_canvas(report, canvas, roster=canvas_roster)
+        files.append((canvas.name, "for Canvas: Grades, Import"))
+    else:
+        canvas.unlink(missing_ok=True)
+        if key_file.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{key_file} lies beside the report; expected another place for the key.")
+        names = {*(row.student for row in report.rows), *(p.student for p in report.problems)} - {""}
+        ids = pseudonymise(sorted(names), key_file, course_root=root)
+        report = with_pseudonyms(report, ids)
+    write_plain(report, marks)
+    text = class_page(report, findings, title=title or report.assignment, here=folder, names=ids, files=files)
+    page.write_text(text, encoding="utf-8")
+    return Written(page, marks, canvas, unknown)
+
+
+def write_feedback(report: ClassReport, root: Path, *, title: str = "") -> dict[str, Path]:
+    """Write each person's own page ``index.html`` beside nbgrader's feedback; returns them by person."""
+    findings, pages = find(report, root), {}
+    for row in report.rows:
+        if row.feedback is not None:
+            pages[row.student] = row.feedback / "index.html"
+            text = own_page(report, row, findings, title=title or report.assignment)
+            pages[row.student].write_text(text, encoding="utf-8")
+    return pages
 
 
 def _exercise(grade_id: str) -> str:
     return str(grade_id).removeprefix("check_")
+
+
+def _late(seconds: float) -> tuple[str, ...]:
+    return (f"late by {seconds / 3600:.1f} hours",) if seconds > 0 else ()
 
 
 def _waiting(row: Row) -> list[str]:

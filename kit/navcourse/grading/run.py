@@ -13,24 +13,21 @@ import subprocess
 import sys
 import time
 import warnings
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from traitlets.config import Config
-
-from navcourse.grading.collector import student_and_lesson
-from navcourse.grading.intake import Problem, intake, quarantine
+from navcourse.grading import collector
+from navcourse.grading.gradebook import after_run, guarded
+from navcourse.grading.intake import Problem, intake
+from navcourse.grading.regrade import preview, remember
 from navcourse.grading.report import ClassReport, class_report
 from navcourse.grading.sandbox import copy_compiled, sandbox_available
 from navcourse.grading.settings import Course, GradingError, Progress, last_line, must, session
 
 __all__ = ["Course", "GradingError", "autograde", "collect", "feedback", "grade_class", "release", "report"]
 
-PASSED_OVER = "Nothing, if no lesson asks for such a file; it is not graded."
-RENAME = "Rename the file to <student>_<lesson>.ipynb and collect again."
 NO_SANDBOX = (
     "no sandbox here: bubblewrap (bwrap) is missing or may not make a namespace. Learners' code runs as you, "
     "with limits on time and memory only. Use require_sandbox to refuse."
@@ -55,7 +52,7 @@ def release(course: Course, assignment: str, sources: Mapping[str, Path]) -> dic
     exchange.mkdir(exist_ok=True)
     if os.name != "nt":  # nbgrader refuses an exchange that is not open to everyone
         exchange.chmod(0o777)
-    with session(course) as api:
+    with guarded(course), session(course) as api:
         must(
             api.generate_assignment(assignment, force=True, create=True),
             f"'{assignment}' was not made",
@@ -67,10 +64,12 @@ def release(course: Course, assignment: str, sources: Mapping[str, Path]) -> dic
 
 
 def collect(course: Course, assignment: str, submissions: Path) -> list[Problem]:
-    """Bring in notebooks and zip files named ``<student>_<lesson>``, or ``<student>/<lesson>.ipynb``.
+    """Sort what was handed in into ``submitted/``, then look at every notebook: see `intake`.
 
-    nbgrader's own zip collector sorts them into ``submitted/``; it needs no exchange and works on
-    Windows. Then every notebook is looked at: see `intake`.
+    Parameters
+    ----------
+    submissions : a folder of notebooks, folders or zip files, one zip file, an nbgrader exchange, a hub's
+        home folders, or a download from Canvas or Moodle: see `collector`. It is only read.
 
     Raises
     ------
@@ -82,41 +81,37 @@ def collect(course: Course, assignment: str, submissions: Path) -> list[Problem]
         raise GradingError(
             f"nothing is released as '{assignment}' in {course.root}; expected release to run first."
         )
-    from nbgrader.apps.zipcollectapp import ZipCollectApp
-    from nbgrader.utils import temp_attrs
-
-    problems = _archive(course, assignment, submissions, list(released))
-    shutil.rmtree(course.root / "downloaded" / assignment / "extracted", ignore_errors=True)
-    with session(course) as api, temp_attrs(api.coursedir, assignment_id=assignment):
-        config = Config(api.config)
-        config.ZipCollectApp.collector_plugin = "navcourse.grading.collector.SubmissionCollector"
-        config.ZipCollectApp.force = config.ExtractorPlugin.force = True
-        config.SubmissionCollector.lessons = list(released)
-        config.SubmissionCollector.extracted = str(course.root / "downloaded" / assignment / "extracted")
-        app = ZipCollectApp(config=config, coursedir=api.coursedir, log=logging.getLogger("traitlets"))
-        app.init_plugins()
-        try:
-            app.extract_archive_files()
-            app.process_extracted_files()
-        except SystemExit as error:
-            raise GradingError(f"nbgrader's collector stopped; see {course.log}.") from error
-        problems += [
-            Problem("", name, "the file's name does not say who and what", RENAME, False)
-            for name in app.collector_plugin_inst.not_understood
-        ]
+    problems = collector.collect(submissions, course.root, assignment, list(released))
     problems += intake(course.root / "submitted", assignment, released)
     _notes(course, assignment, "intake").write_text(json.dumps([asdict(p) for p in problems], indent=1))
     return problems
 
 
-def autograde(course: Course, assignment: str, *, students: Sequence[str] | None = None) -> dict[str, str]:
+def autograde(
+    course: Course,
+    assignment: str,
+    *,
+    students: Sequence[str] | None = None,
+    workers: int | None = None,
+    rerun: bool = False,
+) -> dict[str, str]:
     """Grade everyone in ``submitted/`` (or `students`), each alone; returns reasons of failures by student.
+
+    Notebooks run in several processes at a time; their results stay in ``executed/`` and are used again as
+    long as nothing changes that decides them. A run that was cut short goes on where it was.
+
+    Parameters
+    ----------
+    workers : notebooks that run at a time; as many as there are processor cores when left out.
+    rerun : run every notebook anew.
 
     Raises
     ------
     GradingError
-        If a sandbox is required and there is none.
+        If a sandbox is required and there is none, or `workers` is no number of processes.
     """
+    if workers is not None and workers < 1:
+        raise GradingError(f"expected one worker or more, got {workers}.")
     if not sandbox_available():
         if course.require_sandbox:
             raise GradingError(NO_SANDBOX.removesuffix(" Use require_sandbox to refuse."))
@@ -124,26 +119,80 @@ def autograde(course: Course, assignment: str, *, students: Sequence[str] | None
     who = list(students) if students is not None else submitted_students(course, assignment)
     if who:
         _warm_caches(course, assignment)
+    from navcourse.grading._worker import one_engine
+
     failed: dict[str, str] = {}
-    with session(course) as api:
-        for done, student in enumerate(who):
-            course.progress("autograde", done, len(who))
-            if not any((course.root / "submitted" / student / assignment).glob("*.ipynb")):
-                continue  # everything of theirs is in quarantine: there is nothing to run
-            shutil.rmtree(course.root / "judged" / student / assignment, ignore_errors=True)
-            begin = time.perf_counter()
-            try:
-                result = api.autograde(assignment, student, force=True, create=True)
-            except Exception as error:  # one submission never stops the next
-                result = {"success": False, "error": repr(error)}
-            logging.getLogger("traitlets").info("%s took %.2f s", student, time.perf_counter() - begin)
-            if not result["success"]:
-                failed[student] = last_line(result.get("error", ""))
+    with guarded(course), session(course) as api, one_engine():
+        for done, (student, reasons) in enumerate(_graded(api, course, assignment, who, workers, rerun)):
+            course.progress("autograde", done + 1, len(who))
+            if reasons:
+                failed[student] = "; ".join(reasons)
     course.progress("autograde", len(who), len(who))
     earlier = _read_notes(course, assignment, "failed", {}) if students is not None else {}
     kept = {student: reason for student, reason in earlier.items() if student not in who}
     _notes(course, assignment, "failed").write_text(json.dumps(kept | failed, indent=1))
+    _notes(course, assignment, "running").unlink(missing_ok=True)
+    graded = [student for student in who if student not in failed]
+    remember(course, assignment, graded)
+    if who:  # without anybody there may be no gradebook yet
+        after_run(course, assignment, graded)
     return failed
+
+
+def _graded(
+    api: Any, course: Course, assignment: str, who: Sequence[str], workers: int | None, rerun: bool
+) -> Iterator[tuple[str, list[str]]]:
+    """Each student when nbgrader has their marks, with the reasons of failures: see `_resume`."""
+    from navcourse.grading import _resume
+    from navcourse.grading._jobs import cores
+    from navcourse.grading.pipeline import ProbeExecute
+
+    # nbgrader checks a notebook against the format after every step; once at the end finds the same.
+    api.config.Exporter.optimistic_validation = True
+    execute = ProbeExecute(parent=api)
+    jobs = {student: _resume.jobs_of(course, assignment, student, execute) for student in who}
+    running = _notes(course, assignment, "running")
+    cut_short = running.is_file() and not rerun
+    done = _resume.finished(course, assignment, jobs, scores_of(api, assignment)) if cut_short else set()
+    running.touch()
+    for student in who:
+        if student in done or not jobs[student]:  # all of theirs in quarantine: there is nothing to run
+            yield student, []
+    left = {student: own for student, own in jobs.items() if own and student not in done}
+    results = _resume.run_missing(course, left, workers=workers or cores(), rerun=rerun)
+    with contextlib.closing(results):
+        for student, keys, reasons in results:
+            reasons += _one_through_nbgrader(api, course, assignment, student, keys)
+            if not reasons:
+                _resume.mark_finished(course, assignment, student, keys)
+            yield student, reasons
+
+
+def _one_through_nbgrader(
+    api: Any, course: Course, assignment: str, student: str, keys: Mapping[str, str]
+) -> list[str]:
+    """nbgrader's own autograding of one student, with results in place of kernels; what went wrong."""
+    shutil.rmtree(course.root / "judged" / student / assignment, ignore_errors=True)
+    api.config.ProbeExecute.executed = str(course.root / "executed")
+    api.config.ProbeExecute.keys = dict(keys)
+    begin = time.perf_counter()
+    try:
+        result = api.autograde(assignment, student, force=True, create=True)
+    except Exception as error:  # one submission never stops the next
+        result = {"success": False, "error": repr(error)}
+    logging.getLogger("traitlets").info("%s took %.2f s", student, time.perf_counter() - begin)
+    return [] if result["success"] else [last_line(result.get("error", ""))]
+
+
+def scores_of(api: Any, assignment: str) -> dict[str, dict[str, float]]:
+    """What the gradebook has as automatic scores: student -> cell -> score."""
+    with api.gradebook as gradebook:
+        return {
+            submission.student.id: {
+                grade.name: grade.auto_score for notebook in submission.notebooks for grade in notebook.grades
+            }
+            for submission in gradebook.assignment_submissions(assignment)
+        }
 
 
 def feedback(course: Course, assignment: str, *, students: Sequence[str] | None = None) -> dict[str, Path]:
@@ -174,6 +223,9 @@ def grade_class(
     readable: Sequence[Path] = (),
     timeout_s: int = 60,
     progress: Progress | None = None,
+    workers: int | None = None,
+    rerun: bool = False,
+    foretell: Callable[[str], None] | None = None,
 ) -> ClassReport:
     """Release, collect, autograde and write feedback; one bad submission changes nobody else's mark.
 
@@ -186,6 +238,9 @@ def grade_class(
     cohort : seeds the hidden cases, such as "2026-autumn".
     roster : learners who are expected; one without a submission is reported as missing.
     readable : folders that the sandbox may read besides Python and the kit, such as data sets.
+    workers : notebooks that run at a time; as many as there are processor cores when left out.
+    rerun : run every notebook anew, also what ran before and has not changed.
+    foretell : no mark is changed then: it is called with a sentence for each mark that would be.
     """
     course = Course(
         Path(course_root).resolve(),
@@ -199,8 +254,12 @@ def grade_class(
     course.root.mkdir(parents=True, exist_ok=True)
     release(course, assignment, sources)
     collect(course, assignment, Path(submissions_folder))
-    autograde(course, assignment)
-    feedback(course, assignment)
+    if foretell is not None:
+        for change in preview(course, assignment):
+            foretell(str(change))
+    else:
+        autograde(course, assignment, workers=workers, rerun=rerun)
+        feedback(course, assignment)
     return report(course, assignment, roster=roster)
 
 
@@ -253,48 +312,6 @@ def _complete(course: Course, sources: Mapping[str, Path]) -> None:
                 ) from error
 
 
-def _archive(course: Course, assignment: str, submissions: Path, lessons: list[str]) -> list[Problem]:
-    """Copy what was handed in to where nbgrader's collector looks; a damaged zip would stop it."""
-    files = [p for p in sorted(submissions.rglob("*")) if p.is_file() and not p.name.startswith(".")]
-    if not files:
-        raise GradingError(f"{submissions} holds no file; expected the learners' notebooks or zip files.")
-    archive = course.root / "downloaded" / assignment / "archive"
-    in_place = archive.resolve() == submissions.resolve()
-    if not in_place:
-        shutil.rmtree(archive, ignore_errors=True)
-    archive.mkdir(parents=True, exist_ok=True)
-    problems = []
-    for path in files:
-        parts = path.relative_to(submissions).parts
-        damage = _zip_damage(path) if path.suffix == ".zip" else ""
-        if path.suffix not in (".ipynb", ".zip"):
-            problems.append(
-                Problem("", "/".join(parts), "neither a notebook nor a zip file", PASSED_OVER, True)
-            )
-        elif damage:
-            who = student_and_lesson(parts, lessons)
-            student = who[0] if who else path.stem
-            kept = quarantine(
-                path, course.root / "quarantine" / student / assignment, damage, keep=not in_place
-            )
-            todo = f"Look at {kept} and ask {student} to hand it in anew."
-            problems.append(Problem(student, path.name, damage, todo, False))
-        elif not in_place:
-            target = archive.joinpath(*parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-    return problems
-
-
-def _zip_damage(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
-        return "the zip file is damaged or has a password"
-    return f"the zip file is damaged at '{bad}'" if bad else ""
-
-
 def _warm_caches(course: Course, assignment: str) -> None:
     """What every kernel needs and may not make, or not each anew: fonts, compiled functions, data sets."""
     fonts = course.root / "cache" / "matplotlib"
@@ -310,6 +327,8 @@ def _warm_caches(course: Course, assignment: str) -> None:
 
 def _make_data_sets(notebooks: str) -> None:
     # The folder of the data sets is read-only inside the sandbox: what is made on demand is made here.
+    if "datasets" not in notebooks:  # nobody can ask for one
+        return
     from navkit import datasets
 
     try:

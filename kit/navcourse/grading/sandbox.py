@@ -2,15 +2,22 @@
 
 ``python -P -m navcourse.grading.sandbox CONNECTION_FILE`` is what Jupyter starts. It sets limits,
 copies the submission's folder without its notebooks, and becomes `bwrap` (bubblewrap), which
-becomes the kernel: no network, no home, no course folder, sockets in the file system instead of
-ports. Where there is no bubblewrap the limits and the copy remain, and the caller warns.
+becomes the kernel by way of `_inside`: no network, no course folder, an empty environment, a home in
+memory, sockets in the file system instead of ports. A grader who is root gives every kernel a user
+of its own. Where there is no bubblewrap the limits and the copy remain, and the caller warns.
+
+Not here: cgroups, which need the machine's administrator. Memory is limited for each process, and a
+kernel is the first to be ended when memory runs out.
 
 Only the standard library is imported here: this file runs once for every kernel.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -19,38 +26,42 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["KERNEL_NAME", "copy_compiled", "kernelspec", "main", "sandbox_available", "write_settings"]
+from navcourse.grading._bubblewrap import BARE, SETTINGS_NAME, command_of, environment_of
+from navcourse.grading._inside import CACHES, WORK, limit_processes
 
+__all__ = ["BARE", "KERNEL_NAME", "LOG_NAME", "SETTINGS_NAME", "copy_compiled", "hand_over", "kernelspec",
+           "main", "most_processes", "sandbox_available", "write_settings"]  # fmt: skip
+
+_bwrap, _environment = command_of, environment_of
 KERNEL_NAME = "navcourse_sandbox"
-SETTINGS_NAME = "sandbox.json"
 LOG_NAME = "kernel.log"
-HOME = "/home/learner"
-WORK = "work"
-CACHES = ("numba", "matplotlib")
-SYSTEM_READABLE = ("/usr", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/fonts",
-                   "/etc/alternatives", "/etc/localtime")  # fmt: skip
-PASSED_ON = (
-    "NAVKIT_DATA",
-    "NAVKIT_DATASETS",
-    "PYVISTA_OFF_SCREEN",
-    "VTK_DEFAULT_OPENGL_WINDOW",
-    "LD_LIBRARY_PATH",
-)
+MOST_PROCESSES = 200
+"""Processes and threads of one kernel."""
+FIRST_USER, USERS = 61184, 4096
+"""Of the numbers that systemd keeps for users without a name; a kernel of root's gets one of these."""
+TRIAL = "import navcourse.grading._inside as i; i.become({user}); import email; open(i.__file__)"
+
+
+def sandbox_available() -> bool:
+    """Whether bubblewrap is there and may make a namespace here; tried once in a child process."""
+    return bool(_way())
 
 
 @lru_cache(maxsize=1)
-def sandbox_available() -> bool:
-    """Whether bubblewrap is there and may make a namespace here; tried once in a child process."""
-    if shutil.which("bwrap") is None:
-        return False
-    with tempfile.TemporaryDirectory(prefix="nc-") as folder:
-        command = [*_bwrap(Path(folder), (), {}), sys.executable, "-P", "-c", "import encodings"]
-        write_settings(Path(folder), use_bwrap=True)
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=30, check=False)
-        except (OSError, subprocess.SubprocessError):
-            return False
-    return done.returncode == 0
+def _way() -> str:
+    """How a sandbox can be made here: "own user" for a kernel of root's, "user namespace", or ""."""
+    root = os.name != "nt" and os.getuid() == 0
+    for way in ("own user", "user namespace") if root else ("user namespace",):
+        with tempfile.TemporaryDirectory(prefix="nc-") as folder:
+            private = Path(folder)
+            (private / "s").mkdir()
+            (private / SETTINGS_NAME).write_text(json.dumps({"way": way, "user": _user(way), "caches": {}}))
+            command = [*_bwrap(private, (), {}), sys.executable, "-P", "-c", TRIAL.format(user=_user(way))]
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                done = subprocess.run(command, capture_output=True, timeout=30, check=False, env=BARE)
+                if done.returncode == 0:
+                    return way
+    return ""
 
 
 def kernelspec(folder: Path) -> str:
@@ -90,16 +101,21 @@ def write_settings(
     ----------
     readable : files and folders that the kernel may read besides Python and the kit, such as data sets.
     caches : folders of the host by name, "numba" (compiled functions) and "matplotlib" (the list of
-        fonts), which the kernel gets as copies; without them every kernel makes its own.
+        fonts). The kernel reads them and writes beside them, for itself only; without them every
+        kernel makes its own.
     """
     for name in ("s", WORK, *CACHES):
         (private / name).mkdir()
-    for name, folder in (caches or {}).items():
-        if folder.is_dir():
+    known = {name: folder for name, folder in (caches or {}).items() if folder.is_dir()}
+    if not use_bwrap:
+        for name, folder in known.items():
             shutil.copytree(folder, private / name, dirs_exist_ok=True)
+    way = _way() if use_bwrap else ""
     settings = {
-        "bwrap": use_bwrap,
+        "way": way,
+        "user": _user(way),
         "readable": [str(path.resolve()) for path in readable],
+        "caches": {name: str(folder.resolve()) for name, folder in known.items()},
         "memory_mb": memory_mb,
         "cpu_s": cpu_s,
     }
@@ -113,12 +129,12 @@ def copy_compiled(target: Path) -> None:
     folder for each source folder, named as below.
     """
     kit = Path(__file__).resolve().parents[2]
-    for index in kit.rglob("__pycache__/*.nbi"):
-        source = str(index.parents[1])
-        folder = target / f"{index.parents[1].name}_{hashlib.sha1(source.encode()).hexdigest()}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in index.parent.glob(index.stem.split("-")[0] + "*.nb*"):
-            shutil.copy2(path, folder / path.name)
+    for path in kit.rglob("__pycache__/*.nb[ic]"):
+        source = path.parents[1]
+        copied = target / f"{source.name}_{hashlib.sha1(str(source).encode()).hexdigest()}" / path.name
+        if not copied.is_file() or copied.stat().st_mtime_ns != path.stat().st_mtime_ns:
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copied)
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given and Path(given).is_dir():
         shutil.copytree(given, target, dirs_exist_ok=True)
@@ -131,16 +147,28 @@ def main(connection_file: str) -> None:
     with (private / LOG_NAME).open("w") as log:  # the kernel's greeting is not for the instructor's terminal
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # nothing that the grader has open is handed on
     _copy_submission(Path.cwd(), private / WORK)
     _limit(settings["memory_mb"], settings["cpu_s"])
-    kernel = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", connection_file]
-    kernel += ["--HistoryManager.hist_file=:memory:"]
-    if settings["bwrap"]:
-        readable = [Path(p) for p in settings["readable"]]
-        command = [*_bwrap(private, readable, os.environ), *kernel]
-        os.execvp(command[0], command)
-    os.chdir(private / WORK)
-    os.execve(sys.executable, kernel, _environment(os.environ, str(private)))
+    if not settings["way"]:
+        limit_processes(_threads_of_user() + MOST_PROCESSES)
+        os.chdir(private / WORK)
+        kernel = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", connection_file]
+        kernel += ["--HistoryManager.hist_file=:memory:"]
+        os.execve(sys.executable, kernel, _environment(os.environ, str(private)))
+    hand_over(private, settings["user"])
+    command = _bwrap(private, [Path(path) for path in settings["readable"]], os.environ)
+    command += [sys.executable, "-P", "-m", "navcourse.grading._inside"]
+    command += [str(settings["user"]), str(most_processes(settings["way"]))]
+    # Whoever is inside can read bubblewrap's own environment in /proc/1: there is nothing in it.
+    os.execve(command[0], command, BARE)
+
+
+def hand_over(private: Path, user: int) -> None:
+    """Give what the kernel writes and reads outside its memory to the kernel's user."""
+    if user:
+        for path in (private / "s", private / "kernel.json"):
+            os.chown(path, user, user)
 
 
 def _copy_submission(source: Path, target: Path) -> None:
@@ -151,11 +179,13 @@ def _copy_submission(source: Path, target: Path) -> None:
         links = {name for name in names if (Path(folder) / name).is_symlink()}
         return set(hidden(folder, names)) | links
 
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored)
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=ignored, copy_function=shutil.copyfile)
+    for path in (target, *target.rglob("*")):  # the kernel's user may be another
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _limit(memory_mb: int, cpu_s: int) -> None:
-    """Memory, processor time, file size and processes of this process and all that follow it."""
+    """Memory, processor time and file size of this process and of each that follows it."""
     import resource
 
     megabyte = 1_000_000
@@ -164,7 +194,6 @@ def _limit(memory_mb: int, cpu_s: int) -> None:
         (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, 200 * megabyte),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, _threads_of_user() + 200),
     ]
     for which, value in wanted:
         _, hard = resource.getrlimit(which)
@@ -173,6 +202,20 @@ def _limit(memory_mb: int, cpu_s: int) -> None:
             resource.setrlimit(which, (most, most))
         except (ValueError, OSError):  # macOS refuses some; the others still hold
             continue
+    with contextlib.suppress(OSError):  # when memory runs out, this goes before the grader
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def most_processes(way: str) -> int:
+    """Since Linux 5.14 a namespace counts for itself: one kernel's processes do not use up another's."""
+    version = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
+    counts_alone = way == "own user" or version >= (5, 14)
+    return MOST_PROCESSES if counts_alone else _threads_of_user() + MOST_PROCESSES
+
+
+def _user(way: str) -> int:
+    """The user of a new kernel when the grader is root, whom no limit on processes holds back; else 0."""
+    return FIRST_USER + int.from_bytes(os.urandom(2)) % USERS if way == "own user" else 0
 
 
 def _threads_of_user() -> int:
@@ -185,74 +228,6 @@ def _threads_of_user() -> int:
         except OSError:  # the process ended while we looked
             continue
     return total
-
-
-def _environment(host: Mapping[str, str], home: str) -> dict[str, str]:
-    """What the kernel's environment holds: no token, no key, no name of the host's."""
-    python = Path(sys.executable).parent
-    own = {
-        "HOME": home,
-        "USER": "learner",
-        "LOGNAME": "learner",
-        "PATH": os.pathsep.join([str(python), "/usr/bin", "/bin"]),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "NUMBA_CACHE_DIR": f"{home}/numba",
-        "MPLCONFIGDIR": f"{home}/matplotlib",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "PYVISTA_OFF_SCREEN": "true",
-        "PYVISTA_JUPYTER_BACKEND": "static",
-        "IPYTHONDIR": f"{home}/.ipython",
-    }
-    return own | {name: host[name] for name in PASSED_ON if name in host}
-
-
-def _bwrap(private: Path, readable: Sequence[Path], host: Mapping[str, str]) -> list[str]:
-    """The command that becomes bubblewrap; what is not named here does not exist inside."""
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
-    for folder in ("bin", "sbin", "lib", "lib32", "lib64"):
-        path = Path("/") / folder
-        if path.is_symlink():
-            command += ["--symlink", str(path.readlink()), str(path)]
-        elif path.is_dir():
-            command += ["--ro-bind", str(path), str(path)]
-    for name in SYSTEM_READABLE:
-        command += ["--ro-bind-try", name, name]
-    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/home"]
-    # After the empty /home and /tmp: the environment, the kit or the data may live below them.
-    for path in dict.fromkeys([*_python_folders(), *readable, *_data_folders(host)]):
-        command += ["--ro-bind-try", str(path), str(path)]
-    for name in (WORK, *CACHES):
-        command += ["--bind", str(private / name), f"{HOME}/{name}"]
-    command += ["--bind", str(private / "s"), str(private / "s")]
-    command += [
-        "--ro-bind-try",
-        str(private / "kernel.json"),
-        str(private / "kernel.json"),
-        "--chdir",
-        f"{HOME}/{WORK}",
-    ]
-    for name, value in _environment(host, HOME).items():
-        command += ["--setenv", name, value]
-    return command
-
-
-def _python_folders() -> list[Path]:
-    """The interpreter, its environment and the kit; the interpreter may live in somebody's home."""
-    kit = Path(__file__).resolve().parents[2]
-    found = [Path(sys.base_prefix), Path(sys.base_prefix).resolve(), Path(sys.prefix), kit]
-    return [path for path in found if path != Path("/usr") and path != Path("/")]
-
-
-def _data_folders(host: Mapping[str, str]) -> list[Path]:
-    """Data sets and recordings where `navkit.datasets` looks for them: learners have the same."""
-    checkout = Path(__file__).resolve().parents[3]
-    sets = Path(host.get("NAVKIT_DATASETS", checkout / "datasets"))
-    recordings = Path(host.get("NAVKIT_DATA", checkout.parent / "shared" / "data"))
-    return [sets, sets.resolve(), recordings, recordings.resolve()]
 
 
 if __name__ == "__main__":

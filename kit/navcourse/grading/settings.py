@@ -35,12 +35,18 @@ class Course:
     require_sandbox: bool = False
     readable: tuple[Path, ...] = ()
     timeout_s: int = 60
+    db_url: str = ""  # a database server, such as postgresql+psycopg://...; gradebook.db when empty
     progress: Progress = field(default=lambda step, done, total: None)
 
     @property
     def log(self) -> Path:
         """nbgrader's and the database's own messages."""
         return self.root / "grading.log"
+
+    @property
+    def gradebook_url(self) -> str:
+        """Where nbgrader keeps the marks."""
+        return self.db_url or f"sqlite:///{self.root.absolute() / 'gradebook.db'}"
 
 
 def class_config(
@@ -52,11 +58,14 @@ def class_config(
     readable: Sequence[Path] = (),
     timeout_s: int = 60,
     require_sandbox: bool = False,
+    db_url: str = "",
 ) -> Config:
     """nbgrader's configuration for a course root; `grading/nbgrader_config.py` uses the same."""
     c = Config()
     c.CourseDirectory.root = str(root)
     c.CourseDirectory.course_id = course_id
+    if db_url:
+        c.CourseDirectory.db_url = db_url
     c.Exchange.root = str(root / "exchange")
     c.Exchange.cache = str(root / "exchange_cache")
     c.Exchange.path_includes_course = True
@@ -110,6 +119,7 @@ def session(course: Course) -> Iterator[Any]:
             config = class_config(
                 course.root, course.checks_folder, course.cohort,
                 course_id=course.course_id, readable=course.readable, timeout_s=course.timeout_s,
+                db_url=course.db_url,
             )  # fmt: skip
             yield NbGraderAPI(config=config)
     finally:
