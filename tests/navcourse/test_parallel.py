@@ -1,6 +1,7 @@
 """Several notebooks at a time, a run cut short and gone on with: always the same marks."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -11,10 +12,13 @@ import time
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import psutil
 import pytest
+from nbgrader.utils import capture_log
+from traitlets.config import Config
 
 from navcourse.grading import _jobs, _resume, _warm, _worker, run
 from navcourse.grading._executed import Asked, Executed, load, save
@@ -319,6 +323,21 @@ def test_control_c_ends_everything_that_was_started(anew):
     assert said.splitlines()[-1] == "KeyboardInterrupt"
     assert_gone(born)
     assert [home for home in homes if Path(home).exists()] == []
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt, ValueError])
+def test_control_c_while_nbgrader_works_is_no_failure_of_the_learners(tmp_path, stopped):
+    def start():
+        raise stopped
+
+    app = SimpleNamespace(log=logging.getLogger("app"), start=start)
+    api = SimpleNamespace(config=Config(), autograde=lambda *who, **how: capture_log(app))
+    course = Course(tmp_path, tmp_path / "checks", "c")
+    if stopped is ValueError:
+        assert run._one_through_nbgrader(api, course, "a", "ann", {}) == ["ValueError"]
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            run._one_through_nbgrader(api, course, "a", "ann", {})
 
 
 def test_who_was_finished_is_not_graded_again_unless_the_gradebook_differs(tmp_path):

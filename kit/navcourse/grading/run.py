@@ -177,11 +177,18 @@ def _one_through_nbgrader(
     api.config.ProbeExecute.keys = dict(keys)
     begin = time.perf_counter()
     try:
-        result = api.autograde(assignment, student, force=True, create=True)
+        result = _unless_stopped(api.autograde(assignment, student, force=True, create=True))
     except Exception as error:  # one submission never stops the next
         result = {"success": False, "error": repr(error)}
     logging.getLogger("traitlets").info("%s took %.2f s", student, time.perf_counter() - begin)
     return [] if result["success"] else [last_line(result.get("error", ""))]
+
+
+def _unless_stopped(result: Any) -> Any:
+    """What a step of nbgrader gave; it takes Ctrl-C for a failure of the learner's and would go on."""
+    if "\nKeyboardInterrupt" in result.get("error", ""):
+        raise KeyboardInterrupt
+    return result
 
 
 def scores_of(api: Any, assignment: str) -> dict[str, dict[str, float]]:
@@ -202,7 +209,7 @@ def feedback(course: Course, assignment: str, *, students: Sequence[str] | None 
     with session(course) as api:
         for done, student in enumerate(who):
             course.progress("feedback", done, len(who))
-            result = api.generate_feedback(assignment, student, force=True)
+            result = _unless_stopped(api.generate_feedback(assignment, student, force=True))
             if not result["success"]:
                 logging.getLogger("traitlets").error("feedback for %s: %s", student, result.get("error"))
     course.progress("feedback", len(who), len(who))
