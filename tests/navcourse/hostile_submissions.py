@@ -73,7 +73,7 @@ if pathlib.Path("/proc/1/comm").read_text() != "bwrap\\n":
 for pid in range(1, 40):
     if not os.path.exists(f"/proc/self/task/{pid}") and attempt(os.open, f"/proc/{pid}/mem", os.O_RDONLY):
         hole("reads the memory of", pid)
-for place in ("~/.ssh", "~root/.ssh", "/root/.ssh", "/etc/shadow", "/sys/class", "/var/log"):
+for place in ("~/.ssh", "~root/.ssh", "/etc/shadow", "/sys/class", "/var/log"):
     if attempt(os.stat, os.path.expanduser(place)):
         hole("sees", place)
 """

@@ -345,7 +345,7 @@ MOUNTS = [
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/root/course", ""), ("/home/bo/course", "nfs4"), ("/homework/course", ""),
+        ("/opt/course", ""), ("/home/bo/course", "nfs4"), ("/homework/course", ""),
         ("/home/ada/local/c", ""),
         ("/mnt/c/Users/ada", "9p"), ("/srv/x/course", "cifs"), ("/srv/x/y/course", "fuse.sshfs"),
         ("/srv/z/course", "SMB3"), ("/tmp/course", ""), ("/o/course", ""),

@@ -297,7 +297,8 @@ def test_killed_at_random_moments_and_resumed_gives_the_same_gradebook(anew, und
         with grading(anew) as process:
             time.sleep(delay)
             born = family(process) if process.poll() is None else []
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it was quick, and is over
+                os.killpg(process.pid, signal.SIGKILL)
         assert_gone(born)
     with grading(anew) as process:
         _, said = process.communicate()
@@ -308,7 +309,6 @@ def test_killed_at_random_moments_and_resumed_gives_the_same_gradebook(anew, und
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no process groups as on Unix")
-@pytest.mark.xfail(reason="issue 8: Ctrl-C is sometimes swallowed, the run goes on", strict=False)
 def test_control_c_ends_everything_that_was_started(anew):
     with grading(anew) as process:
         end = time.monotonic() + 60

@@ -18,7 +18,7 @@ BASE = "US-Acq_07_20260301T101112"
 SECTOR = ProbeSector("linear", 30.0, (0.0, 36.0), (38.5, 4.25), (0.5, 0.5), (8, 68, 5, 76), (84, 90))
 
 
-def only(found, *phrases):
+def assert_only(found, *phrases):
     """The warnings are those with these phrases, one each."""
     assert len(found.warnings) == len(phrases), found.warnings
     for phrase in phrases:

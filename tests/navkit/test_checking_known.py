@@ -208,6 +208,9 @@ Q = TURN.as_quat()
 def test_a_quaternion_and_its_negative_are_one_turn():
     close_quaternion(-Q, Q, atol_deg=1e-6)
     close_quaternion([Q, -Q], [Q, Q], atol_deg=1e-6)
+    off = (Rotation.from_quat(Q) * Rotation.from_rotvec([0.0, 1e-3, 0.0], degrees=True)).as_quat()
+    with pytest.raises(CheckFailed):
+        close_quaternion(-off, Q, atol_deg=1e-6)
 
 
 @pytest.mark.parametrize("w_first", [False, True])

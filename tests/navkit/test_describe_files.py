@@ -9,12 +9,12 @@ import pytest
 from made_recordings import (
     BASE,
     SECTOR,
+    assert_only,
     cut,
     image,
     kept,
     made_sweep,
     matrix_text,
-    only,
     sequence,
     stl,
     tool_text,
@@ -62,7 +62,7 @@ def test_a_plus_configuration(tmp_path, scale, bend, offset, phrases):
     image[:3], phantom[:3, :3] = np.c_[turn * scale, [11, 48, -1]], turn * bend
     text = CONFIG.format(image=matrix_text(image), phantom=matrix_text(phantom), offset=offset)
     (tmp_path / "config.xml").write_text(text)
-    assert only(describe(tmp_path / "config.xml"), *phrases).kind == "PLUS configuration"
+    assert assert_only(describe(tmp_path / "config.xml"), *phrases).kind == "PLUS configuration"
 
 
 def test_tools_and_their_configuration(tmp_path):
@@ -79,18 +79,18 @@ def test_tools_and_their_configuration(tmp_path):
     ]
     for text, phrases in cases:
         (tmp_path / "p.xml").write_text(text)
-        only(describe(tmp_path / "p.xml"), *phrases)
+        assert_only(describe(tmp_path / "p.xml"), *phrases)
     (tmp_path / "p.xml").write_text(tool_text())
     for yes, more, phrases in ((1, "", ()), (0, "", ("no reference tool",)), (2, "", ("2 reference tools",)),
                                (1, "<toolfile>none.xml</toolfile>", ("1 tool file not found",))):  # fmt: skip
         one = '<toolfile reference="yes">p.xml</toolfile>' * yes + "<toolfile>p.xml</toolfile>" + more
         text = f'<configuration clinical_app="L"><tracker type="polaris">{one}</tracker></configuration>'
         (tmp_path / "c.xml").write_text(text)
-        assert only(describe(tmp_path / "c.xml"), *phrases).kind == "CustusX tool configuration"
+        assert assert_only(describe(tmp_path / "c.xml"), *phrases).kind == "CustusX tool configuration"
     bent = good.copy()
     bent[:3, 0] *= 1.01
     (tmp_path / "p.cal").write_text(matrix_text(bent))
-    assert only(describe(tmp_path / "p.cal"), "not rigid").kind == "damaged tool calibration"
+    assert assert_only(describe(tmp_path / "p.cal"), "not rigid").kind == "damaged tool calibration"
 
 
 TURNED = tuple(np.round(Rotation.from_euler("xyz", [0, 0, 20], degrees=True).as_matrix().ravel(), 12))
@@ -98,7 +98,7 @@ TURNED = tuple(np.round(Rotation.from_euler("xyz", [0, 0, 20], degrees=True).as_
 
 @pytest.mark.parametrize("name", ["v.mha", "v.mhd", "v.nrrd", "v.nii", "v.nii.gz"])
 def test_volumes_of_every_form(tmp_path, name):
-    found = only(describe(image(tmp_path, name, direction=TURNED)))
+    found = assert_only(describe(image(tmp_path, name, direction=TURNED)))
     assert found.kind == "volume"
     want = {"size_x": 6, "size_y": 5, "size_z": 4, "spacing_y_mm": 0.6, "value_max": 119, "handedness": 1}
     assert {k: pytest.approx(found.numbers[k], abs=1e-6) for k in want} == want
@@ -107,18 +107,20 @@ def test_volumes_of_every_form(tmp_path, name):
 
 def test_volumes_with_a_fault(tmp_path):
     left = image(tmp_path, "left.mha", direction=(1, 0, 0, 0, 1, 0, 0, 0, -1))
-    only(describe(left), "left-handed")
+    assert_only(describe(left), "left-handed")
     flipped = (-1, 0, 0, 0, -1, 0, 0, 0, 1)
-    only(describe(image(tmp_path, "ras.nrrd", direction=flipped)), "x and y turned")
-    only(describe(image(tmp_path, "ras.nii", direction=flipped)))
-    only(describe(image(tmp_path, "thick.mha", spacing=(0.5, 0.5, 5))), "10.0 times longer")
-    only(describe(image(tmp_path, "empty.mha", values=np.full((4, 5, 6), 7, np.uint8))), "all values are 7")
+    assert_only(describe(image(tmp_path, "ras.nrrd", direction=flipped)), "x and y turned")
+    assert_only(describe(image(tmp_path, "ras.nii", direction=flipped)))
+    assert_only(describe(image(tmp_path, "thick.mha", spacing=(0.5, 0.5, 5))), "10.0 times longer")
+    assert_only(
+        describe(image(tmp_path, "empty.mha", values=np.full((4, 5, 6), 7, np.uint8))), "all values are 7"
+    )
     values = np.ones((4, 5, 6), np.float32)
     values[1, 2, 3] = np.nan
-    only(describe(image(tmp_path, "nan.mha", values=values)), "not finite")
+    assert_only(describe(image(tmp_path, "nan.mha", values=values)), "not finite")
     whole = image(tmp_path, "cut.mha")
     cut(whole)
-    assert only(describe(whole), "cannot be read").kind == "damaged volume"
+    assert assert_only(describe(whole), "cannot be read").kind == "damaged volume"
 
 
 def test_a_dicom_folder_and_a_slice_that_is_missing(tmp_path):
@@ -136,64 +138,66 @@ def test_a_dicom_folder_and_a_slice_that_is_missing(tmp_path):
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(tmp_path / f"{k}.dcm"))
         writer.Execute(picture)
-    found = only(describe(tmp_path))
+    found = assert_only(describe(tmp_path))
     assert found.kind == "DICOM folder"
     assert (found.numbers["series"], found.numbers["series 1 slices"]) == (1, 6)
     assert found.numbers["series 1 slice_step_mm"] == pytest.approx(2.5)
     assert "Doe" not in "".join(found.lines())
-    assert only(describe(tmp_path / "2.dcm")).kind == "DICOM file"
+    assert assert_only(describe(tmp_path / "2.dcm")).kind == "DICOM file"
     (tmp_path / "3.dcm").unlink()
-    only(describe(tmp_path), "slices are 2.5 to 5 mm apart")
+    assert_only(describe(tmp_path), "slices are 2.5 to 5 mm apart")
 
 
 def test_meshes(tmp_path, rng):
     corners = rng.normal(scale=30, size=(7, 3, 3)).astype(np.float32)
     (tmp_path / "m.stl").write_bytes(stl(corners))
-    found = only(describe(tmp_path / "m.stl"))
+    found = assert_only(describe(tmp_path / "m.stl"))
     assert (found.numbers["cells"], found.numbers["points"]) == (7, 21)
     assert found.numbers["extent_y_mm"] == pytest.approx(np.ptp(corners.reshape(-1, 3)[:, 1]), rel=1e-6)
     (tmp_path / "metres.stl").write_bytes(stl(corners / 1000))
-    only(describe(tmp_path / "metres.stl"), "metres")
+    assert_only(describe(tmp_path / "metres.stl"), "metres")
     (tmp_path / "cut.stl").write_bytes(stl(corners)[:-20])
-    assert only(describe(tmp_path / "cut.stl"), "cut off").kind == "damaged mesh"
+    assert assert_only(describe(tmp_path / "cut.stl"), "cut off").kind == "damaged mesh"
     points = corners.reshape(-1, 3)
     head = "# vtk DataFile Version 3.0\nx\n{}\nDATASET POLYDATA\nPOINTS 21 float\n"
     text = head.format("ASCII") + " ".join(map(str, points.ravel())) + "\nVERTICES 3 6\n1 0\n1 1\n1 2\n"
     binary = head.format("BINARY").encode() + points.astype(">f4").tobytes() + b"\nVERTICES 3 6\n" + bytes(24)
     for name, data in (("a.vtk", text.encode()), ("b.vtk", binary)):
         (tmp_path / name).write_bytes(data)
-        found = only(describe(tmp_path / name))
+        found = assert_only(describe(tmp_path / name))
         assert (found.numbers["points"], found.numbers["cells"]) == (21, 3)
         assert found.numbers["extent_x_mm"] == pytest.approx(np.ptp(points[:, 0]), rel=1e-5)
         (tmp_path / name).write_bytes(data[:180])
-        assert only(describe(tmp_path / name), "cut off").kind == "damaged mesh"
+        assert assert_only(describe(tmp_path / name), "cut off").kind == "damaged mesh"
     voxels = (
         "# vtk DataFile Version 3.0\nx\nASCII\nDATASET STRUCTURED_POINTS\nDIMENSIONS 3 2 2\nORIGIN 0 0 0\n"
     )
     voxels += "SPACING 1 2 3\nPOINT_DATA 12\nSCALARS s float 1\nLOOKUP_TABLE default\n" + "1 2 3 " * 4 + "\n"
     (tmp_path / "voxels.vtk").write_text(voxels)
-    found = only(describe(tmp_path / "voxels.vtk"))
+    found = assert_only(describe(tmp_path / "voxels.vtk"))
     assert (found.kind, found.numbers["size_x"], found.numbers["spacing_z_mm"]) == ("volume", 3, 3)
     piece = '<VTKFile type="PolyData"><Piece NumberOfPoints="5" NumberOfPolys="2"/></VTKFile>'
     (tmp_path / "p.vtp").write_text(piece)
-    assert only(describe(tmp_path / "p.vtp")).numbers["cells"] == 2
+    assert assert_only(describe(tmp_path / "p.vtp")).numbers["cells"] == 2
 
 
 def test_points_of_slicer_and_plain_ones(tmp_path, rng):
     points = rng.normal(scale=60, size=(5, 3))
     for name in ("p.mrk.json", "p.fcsv"):
         files.write_points(files.NamedPoints(points, ("a", "b", "", "d", "e")), tmp_path / name)
-        found = only(describe(tmp_path / name))
+        found = assert_only(describe(tmp_path / name))
         assert (found.numbers["points"], found.numbers["named"]) == (5, 4)
         assert found.numbers["extent_x_mm"] == pytest.approx(np.ptp(points[:, 0]))
     shutil.copy(tmp_path / "p.fcsv", tmp_path / "p.txt")
-    assert only(describe(tmp_path / "p.txt"), "Rename it to end in .fcsv").kind == "Slicer points (FCSV)"
+    assert (
+        assert_only(describe(tmp_path / "p.txt"), "Rename it to end in .fcsv").kind == "Slicer points (FCSV)"
+    )
     np.savetxt(tmp_path / "twice.txt", points[[0, 1, 2, 1]])
-    only(describe(tmp_path / "twice.txt"), "same coordinates")
+    assert_only(describe(tmp_path / "twice.txt"), "same coordinates")
     np.savetxt(tmp_path / "line.txt", np.outer([0, 1, 3, 7], [10, 20, 5]) + rng.normal(0, 0.1, (4, 3)))
-    only(describe(tmp_path / "line.txt"), "on one line")
+    assert_only(describe(tmp_path / "line.txt"), "on one line")
     np.savetxt(tmp_path / "metres.txt", points / 1000)
-    only(describe(tmp_path / "metres.txt"), "metres")
+    assert_only(describe(tmp_path / "metres.txt"), "metres")
     np.savetxt(tmp_path / "table.txt", rng.normal(size=(7, 5)))
     assert describe(tmp_path / "table.txt").kind == "table of numbers"
 
@@ -205,26 +209,26 @@ def test_matrices_and_transforms(tmp_path, rng):
     for m, phrases in ((good, ()), (np.eye(4), ("is the identity",)), (good.T, ("Transpose it",)),
                        (mirror, ("mirror",)), (bent, ("not rigid",))):  # fmt: skip
         np.savetxt(tmp_path / "m.txt", m)
-        assert only(describe(tmp_path / "m.txt"), *phrases).kind == "4 x 4 matrix"
+        assert assert_only(describe(tmp_path / "m.txt"), *phrases).kind == "4 x 4 matrix"
     for name in ("t.tfm", "t.h5"):
         files.write_transform(good, tmp_path / name)
-        found = only(describe(tmp_path / name))
+        found = assert_only(describe(tmp_path / name))
         assert found.kind == "ITK transform"
         assert found.numbers["translation_mm"] == pytest.approx(np.linalg.norm([110, 124, -35]))
     shutil.copy(tmp_path / "t.tfm", tmp_path / "t.txt")
-    assert only(describe(tmp_path / "t.txt"), "Rename it to end in .tfm").kind == "ITK transform"
+    assert assert_only(describe(tmp_path / "t.txt"), "Rename it to end in .tfm").kind == "ITK transform"
     files.write_transform(bent, tmp_path / "t.tfm")
-    only(describe(tmp_path / "t.tfm"), "not rigid")
+    assert_only(describe(tmp_path / "t.tfm"), "not rigid")
     cut(tmp_path / "t.h5")
     assert describe(tmp_path / "t.h5").kind == "damaged ITK transform"
     poses = pose_from(Rotation.random(9, rng=rng), rng.normal(scale=50, size=(9, 3)))
     (tmp_path / "many").mkdir()
     for k, m in enumerate(poses):
         np.savetxt(tmp_path / "many" / f"{k}.txt", m)
-    found = only(describe(tmp_path / "many"))
+    found = assert_only(describe(tmp_path / "many"))
     assert (found.kind, found.numbers["poses"]) == ("folder of poses", 9)
     np.savetxt(tmp_path / "poses.txt", poses.reshape(9, 16))
-    assert only(describe(tmp_path / "poses.txt")).numbers["poses"] == 9
+    assert assert_only(describe(tmp_path / "poses.txt")).numbers["poses"] == 9
 
 
 def test_a_position_log(tmp_path):
@@ -233,11 +237,13 @@ def test_a_position_log(tmp_path):
         for k in range(40)
     )
     (tmp_path / "toolpositions.snwpos").write_bytes(b"SNWPOS\x02" + record)
-    found = only(describe(tmp_path / "toolpositions.snwpos"))
+    found = assert_only(describe(tmp_path / "toolpositions.snwpos"))
     assert found.numbers["pen_samples"] == 40
     assert found.numbers["pen_rate_hz"] == pytest.approx(20)
     cut(tmp_path / "toolpositions.snwpos")
-    assert only(describe(tmp_path / "toolpositions.snwpos"), "cut by the end").kind.startswith("damaged")
+    assert assert_only(describe(tmp_path / "toolpositions.snwpos"), "cut by the end").kind.startswith(
+        "damaged"
+    )
 
 
 def test_a_patient_folder(tmp_path, made):
@@ -255,7 +261,7 @@ def test_a_patient_folder(tmp_path, made):
     image(tmp_path / "Images", "a.mha")
     (tmp_path / "custusdoc.xml").write_text(text.format(content))
     written(tmp_path / "US_Acq" / "one", *made)
-    found = only(describe(tmp_path))
+    found = assert_only(describe(tmp_path))
     assert found.kind == "CustusX patient folder"
     want = {
         "data": 2,
@@ -267,42 +273,42 @@ def test_a_patient_folder(tmp_path, made):
     }
     assert {k: found.numbers[k] for k in want} == want
     (tmp_path / "Images" / "a.mha").unlink()
-    only(describe(tmp_path / "custusdoc.xml"), "1 of 1 data files are not there")
+    assert_only(describe(tmp_path / "custusdoc.xml"), "1 of 1 data files are not there")
     bent = registration.format(matrix_text(np.diag([1.0, 1, 1.2, 1])))
     (tmp_path / "custusdoc.xml").write_text(text.format(bent))
-    assert only(describe(tmp_path), "not rigid").kind == "damaged CustusX patient folder"
+    assert assert_only(describe(tmp_path), "not rigid").kind == "damaged CustusX patient folder"
     (tmp_path / "custusdoc.xml").write_text(text.format(registration.format("1 2 3")))
-    only(describe(tmp_path), "expected 16 numbers")
+    assert_only(describe(tmp_path), "expected 16 numbers")
 
 
 def test_sets_of_arrays(tmp_path, rng):
     np.savez_compressed(tmp_path / "a.npz", frames=np.zeros((4, 5, 6), np.uint8), tip_s=np.ones(3))
-    found = only(describe(tmp_path / "a.npz"))
+    found = assert_only(describe(tmp_path / "a.npz"))
     assert ("frames", "4 x 5 x 6 uint8") in found.facts
     assert found.numbers["tip_s_size"] == 3
     np.savez(tmp_path / "b.npz", tool=np.array([{"a": 1}], dtype=object))
-    only(describe(tmp_path / "b.npz"), "Python objects")
+    assert_only(describe(tmp_path / "b.npz"), "Python objects")
     cut(tmp_path / "a.npz")
     assert describe(tmp_path / "a.npz").kind == "damaged set of arrays"
 
 
 def test_what_is_unknown_is_said_to_be(tmp_path, rng):
     (tmp_path / "a.bin").write_bytes(bytes(range(256)))
-    found = only(describe(tmp_path / "a.bin"))
+    found = assert_only(describe(tmp_path / "a.bin"))
     assert found.kind == "unknown binary file"
     assert ("first bytes", "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f") in found.facts
     (tmp_path / "a.md").write_text("# words\nand more\n")
-    assert only(describe(tmp_path / "a.md")).kind == "text file"
+    assert assert_only(describe(tmp_path / "a.md")).kind == "text file"
     (tmp_path / "a.xml").write_text("<shelf><book/></shelf>")
-    assert only(describe(tmp_path / "a.xml")).kind == "XML of <shelf>"
+    assert assert_only(describe(tmp_path / "a.xml")).kind == "XML of <shelf>"
     (tmp_path / "a.xml").write_text("<root><book/></root>")
-    assert only(describe(tmp_path / "a.xml")).kind == "XML of <root>"
+    assert assert_only(describe(tmp_path / "a.xml")).kind == "XML of <root>"
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90))
-    assert only(describe(tmp_path / "a.h5")).kind == "HDF5 file, no ITK transform"
+    assert assert_only(describe(tmp_path / "a.h5")).kind == "HDF5 file, no ITK transform"
     (tmp_path / "none.mha").write_bytes(b"")
-    only(describe(tmp_path / "none.mha"), "the file is empty")
+    assert_only(describe(tmp_path / "none.mha"), "the file is empty")
     (tmp_path / "orphan.raw").write_bytes(bytes(500))
-    assert only(describe(tmp_path / "orphan.raw")).kind == "unknown binary file"
+    assert assert_only(describe(tmp_path / "orphan.raw")).kind == "unknown binary file"
     with pytest.raises(files.FileError, match="does not exist"):
         describe(tmp_path / "nothing")
 

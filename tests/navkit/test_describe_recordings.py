@@ -8,7 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_recordings import BASE, SECTOR, cut, edited, kept, made_sweep, only, sequence, write_rows, written
+from made_recordings import (
+    BASE,
+    SECTOR,
+    assert_only,
+    cut,
+    edited,
+    kept,
+    made_sweep,
+    sequence,
+    write_rows,
+    written,
+)
 
 from navkit import files
 from navkit.recordings import describe
@@ -23,7 +34,7 @@ def made() -> tuple[Sweep, PoseStream]:
 
 @pytest.mark.parametrize("layout", ["stack", "frames"])
 def test_a_healthy_acquisition_has_no_warning(tmp_path, made, layout):
-    found = only(describe(written(tmp_path / "acq", *made, layout=layout)))
+    found = assert_only(describe(written(tmp_path / "acq", *made, layout=layout)))
     assert found.kind == f"CustusX acquisition, {'old' if layout == 'stack' else 'new'} layout"
     assert found.numbers["frames"] == len(made[0].frames)
     assert found.numbers["frames_rate_hz"] == pytest.approx(20, abs=1e-6)
@@ -158,7 +169,7 @@ FAULTS = {
 def test_one_fault_gives_one_warning(tmp_path, made, fault):
     make, phrase = FAULTS[fault]
     make(tmp_path / "acq", *made)
-    found = only(describe(tmp_path / "acq"), phrase)
+    found = assert_only(describe(tmp_path / "acq"), phrase)
     assert found.kind == "CustusX acquisition, old layout"
 
 
@@ -171,7 +182,7 @@ def test_the_latency_seen_is_the_one_made(tmp_path, made):
 def test_pixels_of_unequal_length(tmp_path, made):
     sector = replace(SECTOR, spacing_mm=(0.5, 0.6), depth_mm=(0.0, 43.2))
     written(tmp_path, replace(made[0], sector=sector), made[1])
-    only(describe(tmp_path), "1.20 times longer")
+    assert_only(describe(tmp_path), "1.20 times longer")
 
 
 def damage(name: str, change: Callable[[Path], None]):
@@ -215,7 +226,7 @@ DAMAGES = {
 def test_damage_is_named_and_the_rest_is_described(tmp_path, made, name):
     written(tmp_path, *made)
     DAMAGES[name][0](tmp_path)
-    found = only(describe(tmp_path), DAMAGES[name][1])
+    found = assert_only(describe(tmp_path), DAMAGES[name][1])
     assert found.kind == f"{name.partition(':')[0]} CustusX acquisition, old layout"
     assert found.numbers.get("tracking_samples", 340) == 340
     assert "frames_rate_hz" in found.numbers or "times swapped" in name
@@ -225,25 +236,25 @@ def test_a_frame_of_another_size_and_a_damaged_one_in_the_new_layout(tmp_path, m
     written(tmp_path, *made, layout="frames")
     header = tmp_path / f"{BASE}_7.mhd"
     edited(header, "DimSize = 90 84 1", "DimSize = 84 90 1")
-    assert only(describe(tmp_path), "a frame of another size").kind.startswith("damaged")
+    assert assert_only(describe(tmp_path), "a frame of another size").kind.startswith("damaged")
     edited(header, "DimSize = 84 90 1", "DimSize = 90 84 1")
     cut(tmp_path / f"{BASE}_9.raw")
-    assert only(describe(tmp_path / f"{BASE}_3.mhd"), "bytes of pixels").kind.startswith("damaged")
+    assert assert_only(describe(tmp_path / f"{BASE}_3.mhd"), "bytes of pixels").kind.startswith("damaged")
 
 
 def test_a_folder_of_acquisitions_and_one_of_many_things(tmp_path, made):
     for k in (1, 2):
         written(tmp_path / "US_Acq" / f"{k}", *made)
-    found = only(describe(tmp_path / "US_Acq"))
+    found = assert_only(describe(tmp_path / "US_Acq"))
     assert found.kind == "folder of several CustusX acquisitions"
     assert found.numbers["acquisitions"] == 2
     (tmp_path / "notes.txt").write_text("a phantom on a Tuesday\n")
     (tmp_path / "tip.cal").write_text("1 0 0 0\n0 1 0 0\n0 0 1 9\n0 0 0 1\n")
-    found = only(describe(tmp_path))
+    found = assert_only(describe(tmp_path))
     assert found.kind == "folder"
     assert {"text files", "tool calibrations"} <= found.numbers.keys()
     (tmp_path / "none").mkdir()
-    assert only(describe(tmp_path / "none")).kind == "empty folder"
+    assert assert_only(describe(tmp_path / "none")).kind == "empty folder"
 
 
 @pytest.mark.parametrize("name", ["s.igs.mha", "s.mha", "s.mhd", "s.nrrd"])
@@ -253,7 +264,7 @@ def test_a_healthy_sequence_in_each_form(tmp_path, made, name):
         files.write_sequence(seq, tmp_path / name)
     else:
         files.write_sequence(seq, tmp_path / name, compressed=name == "s.igs.mha")
-    found = only(describe(tmp_path / name))
+    found = assert_only(describe(tmp_path / name))
     assert found.kind == ("PLUS sequence (NRRD)" if name == "s.nrrd" else "PLUS sequence")
     assert found.numbers["frames"] == len(seq)
     assert found.numbers["ProbeToTracker_true_rate_hz"] == pytest.approx(20, abs=0.01)
@@ -292,20 +303,20 @@ def sequence_faults(made):
 def test_each_fault_of_a_sequence(tmp_path, made):
     for k, (seq, phrase) in enumerate(sequence_faults(made)):
         files.write_sequence(seq, tmp_path / f"{k}.mha")
-        only(describe(tmp_path / f"{k}.mha"), phrase)
+        assert_only(describe(tmp_path / f"{k}.mha"), phrase)
 
 
 def test_a_sequence_cut_short_or_edited(tmp_path, made):
     files.write_sequence(sequence(made), tmp_path / "s.mha", compressed=True)
     files.write_sequence(sequence(made, pictures=False), tmp_path / "t.mha")
-    assert only(describe(tmp_path / "t.mha")).kind == "PLUS sequence, tracking only"
+    assert assert_only(describe(tmp_path / "t.mha")).kind == "PLUS sequence, tracking only"
     data = (tmp_path / "s.mha").read_bytes()
     (tmp_path / "cut.mha").write_bytes(data[:-5000])
-    assert only(describe(tmp_path / "cut.mha"), "end early").kind == "damaged PLUS sequence"
+    assert assert_only(describe(tmp_path / "cut.mha"), "end early").kind == "damaged PLUS sequence"
     fewer = re.sub(rb"(DimSize = 90 84 +)\d+", rb"\g<1>99", data, count=1)
     assert fewer != data
     (tmp_path / "few.mha").write_bytes(fewer)
-    assert only(describe(tmp_path / "few.mha"), "fields of frame 99").kind == "damaged PLUS sequence"
+    assert assert_only(describe(tmp_path / "few.mha"), "fields of frame 99").kind == "damaged PLUS sequence"
 
 
 def test_ten_gigabytes_are_not_read(tmp_path):
