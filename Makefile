@@ -33,8 +33,8 @@ fuzz: .venv/ready        ## 20,000 damaged variants of each file format (half an
 lint: .venv/ready        ## style and types only
 	$(RUN)/navcourse check --only lint
 
-system:        ## Debian packages that only some checks need (OpenGL, sandbox, browser)
-	$(SUDO) sh -c 'apt-get -q update && apt-get -q install -y --no-install-recommends libegl1 libgl1-mesa-dri bubblewrap chromium chromium-driver'
+system:        ## Debian packages that only some checks need (OpenGL, sandbox, browser, database)
+	$(SUDO) sh -c 'apt-get -q update && apt-get -q install -y --no-install-recommends libegl1 libgl1-mesa-dri bubblewrap chromium chromium-driver postgresql'
 
 lock: .venv/ready        ## requirements.lock from pyproject.toml (needs the package index)
 	$(RUN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-header --python-version 3.11 --output-file requirements.lock

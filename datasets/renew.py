@@ -32,14 +32,14 @@ def renew(name: str, entry: dict[str, object]) -> str:
     _store.write(content, path, lambda _: None)
     sha256, size = _store.digest(path), _store.size(path)
     registry = HERE / "registry.toml"
-    head, own, tail = re.split(rf"^(\[{name}\]\n(?:.+\n)*)", registry.read_text(), flags=re.M)
+    head, own, tail = re.split(rf"^(\[{name}\]\n(?:.+\n)*)", registry.read_text(encoding="utf-8"), flags=re.M)
     own = re.sub(r'sha256 = "\w*"', f'sha256 = "{sha256}"', own)
-    registry.write_text(head + re.sub(r"bytes = \d+", f"bytes = {size}", own) + tail)
+    registry.write_text(head + re.sub(r"bytes = \d+", f"bytes = {size}", own) + tail, encoding="utf-8")
     same = "as before" if (sha256, size) == (entry["sha256"], entry["bytes"]) else "new"
     return f"{name}: {same}, {time.perf_counter() - start:.1f} s"
 
 
 if __name__ == "__main__":
-    for name, entry in tomllib.loads((HERE / "registry.toml").read_text()).items():
+    for name, entry in tomllib.loads((HERE / "registry.toml").read_text(encoding="utf-8")).items():
         if "recipe" in entry and (not sys.argv[1:] or name in sys.argv[1:]):
             print(renew(name, entry), flush=True)

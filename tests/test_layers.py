@@ -76,10 +76,12 @@ def test_every_room_imports_only_from_the_rooms_above_it(root):
 
 
 def test_an_import_against_the_flow_is_found(tmp_path):
-    (tmp_path / "geometry.py").write_text("from navkit import files\n")
-    (tmp_path / "tracking.py").write_text("def f():\n    import matplotlib.pyplot\n")
+    (tmp_path / "geometry.py").write_text("from navkit import files\n", encoding="utf-8")
+    (tmp_path / "tracking.py").write_text("def f():\n    import matplotlib.pyplot\n", encoding="utf-8")
     (tmp_path / "files").mkdir()
-    (tmp_path / "files" / "_x.py").write_text("from navkit.datasets import load\nimport navcourse.demo\n")
+    (tmp_path / "files" / "_x.py").write_text(
+        "from navkit.datasets import load\nimport navcourse.demo\n", encoding="utf-8"
+    )
     assert set(violations(tmp_path)) == {
         "files (_x.py) imports datasets",
         "_x.py imports navcourse",

@@ -1,5 +1,6 @@
 """The project's own rules: what is committed, what the README promises, what conda users get."""
 
+import ast
 import json
 import re
 import subprocess
@@ -66,7 +67,7 @@ def test_no_file_names_a_path_of_one_machine(tracked):
 
 
 def test_the_lock_holds_versions_and_hashes_and_no_address(root):
-    lock = (root / "requirements.lock").read_text()
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
     assert "://" not in lock
     pinned = re.findall(r"^([\w.-]+)==(\S+)", lock, flags=re.M)
     assert len(pinned) > 100
@@ -75,7 +76,7 @@ def test_the_lock_holds_versions_and_hashes_and_no_address(root):
 
 
 def test_the_lock_leaves_out_what_slows_or_downloads(root):
-    lock = (root / "requirements.lock").read_text()
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
     for name in ("rfc3987-syntax", "trame-vtklocal"):
         lines = [line for line in lock.splitlines() if line.startswith(f"{name}==")]
         assert all("sys_platform == 'never'" in line for line in lines)
@@ -86,15 +87,19 @@ def test_the_lock_leaves_out_what_slows_or_downloads(root):
 def test_the_lock_satisfies_pyproject(root):
     from packaging.requirements import Requirement
 
-    lock = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (root / "requirements.lock").read_text(), flags=re.M))
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    lock = dict(
+        re.findall(
+            r"^([\w.-]+)==([^\s;]+)", (root / "requirements.lock").read_text(encoding="utf-8"), flags=re.M
+        )
+    )
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
         need = Requirement(text)
         assert need.specifier.contains(lock[need.name.lower()]), text
 
 
 def test_environment_yml_is_pyprojects(root):
-    text = (root / "environment.yml").read_text()
+    text = (root / "environment.yml").read_text(encoding="utf-8")
     assert text == environment_yml(root)
     import yaml
 
@@ -162,7 +167,7 @@ def test_every_command_in_the_readme_exists(root, monkeypatch):
     import navcourse.__main__
     import navkit.__main__
 
-    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), flags=re.M))
+    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(encoding="utf-8"), flags=re.M))
     apps = {"navkit": navkit.__main__.app, "navcourse": navcourse.__main__.app}
     commands = readme_commands(root)
     assert {"make demo", "make test"} <= set(commands)
@@ -200,10 +205,10 @@ def test_links_between_the_pages_lead_somewhere(tracked):
 
 
 def test_make_and_ci_are_one_line_of_a_command_line(root):
-    lines = (root / "Makefile").read_text().split("\n.venv/ready:")[0]
+    lines = (root / "Makefile").read_text(encoding="utf-8").split("\n.venv/ready:")[0]
     for target, body in re.findall(r"^([a-z]+):[^\n]*\n((?:\t[^\n]*\n?)+)", lines, flags=re.M):
         assert body.count("\n\t") == 0, target
-    ci = (root / ".ci" / "run").read_text()
+    ci = (root / ".ci" / "run").read_text(encoding="utf-8")
     assert "make system" in ci
     assert "make test" in ci
 
@@ -211,7 +216,20 @@ def test_make_and_ci_are_one_line_of_a_command_line(root):
 def test_versions_agree(root):
     import navkit
 
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert navkit.__version__ == project["version"]
-    assert f"version: {project['version']}" in (root / "CITATION.cff").read_text()
-    assert f"## {project['version']}" in (root / "CHANGELOG.md").read_text()
+    assert f"version: {project['version']}" in (root / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"## {project['version']}" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_texts_are_read_and_written_as_utf_8_whatever_the_locale(tracked):
+    """What a machine takes for its encoding, such as ASCII in a bare container, is no choice of ours."""
+    unsaid = []
+    for path in (path for path in tracked if path.suffix == ".py"):
+        for call in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                before = {"read_text": 0, "write_text": 1}.get(call.func.attr)
+                positional = before is not None and len(call.args) <= before
+                if positional and not any(keyword.arg == "encoding" for keyword in call.keywords):
+                    unsaid.append(f"{path.name}:{call.lineno}")
+    assert unsaid == []

@@ -7,6 +7,7 @@ from pathlib import Path
 # What conda-forge calls differently, or splits.
 CONDA_NAMES = {
     "pyvista[jupyter]": ["pyvista{spec}", "trame", "trame-vtk", "trame-vuetify"],
+    "psycopg[binary]": ["psycopg{spec}"],
     "types-pyyaml": ["types-pyyaml{spec}"],
 }
 PIP_ONLY = {"pyigtl"}  # what conda-forge lacks

@@ -73,7 +73,9 @@ def timed(benchmark, each, commands):
     benchmark.extra_info["load"] = os.getloadavg()[0]
     benchmark.extra_info["wall_s_each"] = benchmark.stats.stats.mean / each
     if group.is_dir():
-        benchmark.extra_info["cpu_s_each"] = int((group / "cpuacct.usage").read_text()) / 1e9 / each
+        benchmark.extra_info["cpu_s_each"] = (
+            int((group / "cpuacct.usage").read_text(encoding="utf-8")) / 1e9 / each
+        )
         with suppress(OSError):  # somebody may still be ending
             group.rmdir()
     print("\n", benchmark.name, {k: round(v, 2) for k, v in benchmark.extra_info.items()})
@@ -103,7 +105,7 @@ def classes(tmp_path_factory):
     """The same class of trivial submissions twice: released and collected, not graded."""
     top = tmp_path_factory.mktemp("trivial")
     (top / "checks").mkdir()
-    (top / "checks" / "trivial.py").write_text(CHECK)
+    (top / "checks" / "trivial.py").write_text(CHECK, encoding="utf-8")
     return top, prepared(top, {LESSON: trivial()}, {LESSON: trivial()}, top / "checks", SIZE)
 
 

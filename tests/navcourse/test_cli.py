@@ -31,7 +31,7 @@ def test_lab_opens_jupyterlab_on_the_self_study_notebooks(root, tmp_path):
     ]
     command = [sys.executable, "-m", "navcourse", "lab", "--", *options]
     environment = os.environ | {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path)}
-    log = (tmp_path / "log").open("w")
+    log = (tmp_path / "log").open("w", encoding="utf-8")
     server = subprocess.Popen(
         command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True
     )
@@ -42,8 +42,8 @@ def test_lab_opens_jupyterlab_on_the_self_study_notebooks(root, tmp_path):
                 with urllib.request.urlopen(f"{address}/api?token=t", timeout=5):
                     break
             except OSError:
-                assert server.poll() is None, (tmp_path / "log").read_text()[-2000:]
-                assert time.monotonic() < deadline, (tmp_path / "log").read_text()[-2000:]
+                assert server.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")[-2000:]
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text(encoding="utf-8")[-2000:]
                 time.sleep(0.2)
         with urllib.request.urlopen(f"{address}/lab?token=t", timeout=30) as page:
             assert page.status == 200

@@ -81,15 +81,15 @@ def server(course, tmp_path_factory):
     command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]
     command += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={course.root}"]
     command += [f"--ServerApp.jpserver_extensions={name}={on}" for name, on in extensions.items()]
-    with (home / "log").open("w") as log:
+    with (home / "log").open("w", encoding="utf-8") as log:
         running = subprocess.Popen(command, cwd=course.root, env=environment, stdout=log, stderr=log)
         try:
             end = time.monotonic() + 60
             while not (told := list((home / "JUPYTER_RUNTIME_DIR").glob("jpserver-*.json"))):
-                assert running.poll() is None, (home / "log").read_text()
+                assert running.poll() is None, (home / "log").read_text(encoding="utf-8")
                 assert time.monotonic() < end, "the server did not start in 60 s"
                 time.sleep(0.1)
-            yield json.loads(told[0].read_text())["url"], token
+            yield json.loads(told[0].read_text(encoding="utf-8"))["url"], token
         finally:
             running.terminate()
             running.wait(20)

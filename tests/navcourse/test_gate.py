@@ -78,7 +78,8 @@ def test_a_second_solution_is_read_from_the_file_of_mistakes(tmp_path):
     (tmp_path / "lesson.py").write_text(
         "from navcourse.grading.mistakes import also_correct, mistake\n\n"
         "@also_correct('tip')\ndef other(x):\n    return x\n\n"
-        "@mistake('tip', says='no')\ndef wrong(x):\n    return -x\n"
+        "@mistake('tip', says='no')\ndef wrong(x):\n    return -x\n",
+        encoding="utf-8",
     )
     assert [one.name for one in load_solutions(tmp_path)["tip"]] == ["other"]
     assert [one.name for one in load_mistakes(tmp_path)["tip"]] == ["wrong"]
@@ -214,7 +215,9 @@ def test_the_command_prints_a_table_and_says_by_its_code_whether_all_is_well(tmp
     root = tmp_path
     for folder, name in (("checks", "sample_checks.py"), ("mistakes", "sample_mistakes.py")):
         (root / "grading" / folder).mkdir(parents=True)
-        (root / "grading" / folder / name).write_text((HERE / name).read_text(encoding="utf-8"))
+        (root / "grading" / folder / name).write_text(
+            (HERE / name).read_text(encoding="utf-8"), encoding="utf-8"
+        )
     (root / "notebooks" / "src" / "m").mkdir(parents=True)
     text = (HERE / "sample_lesson.py").read_text(encoding="utf-8")
     (root / "notebooks" / "src" / "m" / "sample_lesson.py").write_text(text, encoding="utf-8")

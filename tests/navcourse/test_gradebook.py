@@ -285,7 +285,7 @@ def hand_in(course: Course, *students: str) -> None:
     for student in students:
         folder = course.root / "submitted" / student / ASSIGNMENT
         folder.mkdir(parents=True)
-        (folder / f"{LESSON}.ipynb").write_text("{}")
+        (folder / f"{LESSON}.ipynb").write_text("{}", encoding="utf-8")
 
 
 def test_every_row_is_there_after_a_run(course):
@@ -401,7 +401,9 @@ def test_a_second_grader_is_told_who_the_first_is(course):
 
 def test_a_grader_on_another_machine_is_not_overruled(course):
     note = course.root / "gradebook.lock.json"
-    note.write_text(json.dumps({"host": "lab-7", "pid": 12, "user": "dee", "since": "2026-11-24 10:00"}))
+    note.write_text(
+        json.dumps({"host": "lab-7", "pid": 12, "user": "dee", "since": "2026-11-24 10:00"}), encoding="utf-8"
+    )
     with pytest.raises(
         GradingError, match=r"dee on lab-7, process 12, since.*delete .*gradebook\.lock\.json"
     ):
@@ -409,7 +411,7 @@ def test_a_grader_on_another_machine_is_not_overruled(course):
     assert note.exists()
     note.unlink()
     with guarded(course):
-        assert json.loads(note.read_text())["pid"] == os.getpid()
+        assert json.loads(note.read_text(encoding="utf-8"))["pid"] == os.getpid()
     assert not note.exists()
 
 
@@ -483,7 +485,7 @@ def test_a_regrade_says_who_changes_and_why_before_it_writes(tmp_path):
     for name in ("checks", "handed_in", "course"):
         (tmp_path / name).mkdir()
     checks = tmp_path / "checks" / f"{LESSON}.py"
-    checks.write_text((HERE / "sample_checks.py").read_text(encoding="utf-8"))
+    checks.write_text((HERE / "sample_checks.py").read_text(encoding="utf-8"), encoding="utf-8")
     write_notebook(render(read_lesson(HERE / "sample_lesson.py"), "source"), tmp_path / "source.ipynb")
     course = Course(tmp_path / "course", tmp_path / "checks", "autumn")
     released = release(course, ASSIGNMENT, {LESSON: tmp_path / "source.ipynb"})[LESSON]

@@ -142,8 +142,8 @@ def hand_in(folder: Path, released: Path, root: Path, port: int) -> None:
     with zipfile.ZipFile(folder / "kim.zip", "w") as archive:
         archive.writestr("my homework.ipynb", nbformat.writes(kim))
     (folder / "max.zip").write_bytes((folder / "kim.zip").read_bytes()[:-200])
-    (folder / "notes.txt").write_text("a file that nobody asked for")
-    (folder / "homework.ipynb").write_text("whose is this?")
+    (folder / "notes.txt").write_text("a file that nobody asked for", encoding="utf-8")
+    (folder / "homework.ipynb").write_text("whose is this?", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,9 @@ def graded(tmp_path_factory):
     top = tmp_path_factory.mktemp("class")
     for name in ("checks", "handed_in"):
         (top / name).mkdir()
-    (top / "checks" / f"{LESSON}.py").write_text((HERE / "sample_checks.py").read_text(encoding="utf-8"))
+    (top / "checks" / f"{LESSON}.py").write_text(
+        (HERE / "sample_checks.py").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     write_notebook(render(read_lesson(HERE / "sample_lesson.py"), "source"), top / "source.ipynb")
     sources, root = {LESSON: top / "source.ipynb"}, top / "course"
     root.mkdir()
@@ -232,9 +234,11 @@ def test_the_learner_reads_sentences_and_no_error_output(graded):
 def test_no_file_for_learners_holds_a_solution_or_a_hidden_check(graded):
     root, _ = graded
     solution = re.findall(
-        r"### BEGIN SOLUTION\n(.*?)\n +### END SOLUTION", (HERE / "sample_lesson.py").read_text(), re.DOTALL
+        r"### BEGIN SOLUTION\n(.*?)\n +### END SOLUTION",
+        (HERE / "sample_lesson.py").read_text(encoding="utf-8"),
+        re.DOTALL,
     )
-    lines = "\n".join([*solution, (HERE / "sample_checks.py").read_text()]).splitlines()
+    lines = "\n".join([*solution, (HERE / "sample_checks.py").read_text(encoding="utf-8")]).splitlines()
     secret = {line.strip() for line in lines if len(line.strip()) > 20 and "import" not in line}
     assert len(secret) > 15
     files = [
@@ -387,7 +391,7 @@ def looked_at(tmp_path):
         write(tmp_path / "submitted" / "ann" / "a" / f"{name}.ipynb", notebook)
         problems = intake(tmp_path / "submitted", "a", {"n": tmp_path / "release" / "n.ipynb"})
         path = tmp_path / "submitted" / "ann" / "a" / "n.ipynb"
-        return problems, json.loads(path.read_text()) if path.is_file() else None
+        return problems, json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     return look
 
@@ -423,8 +427,8 @@ def test_what_is_no_notebook_is_set_aside_with_a_reason(looked_at, tmp_path, con
     assert (problem.student, problem.notebook, problem.repaired) == ("ann", "n", False)
     assert reason in problem.reason
     aside = tmp_path / "quarantine" / "ann" / "a"
-    assert (aside / "n.ipynb").read_text() == content
-    assert reason in (aside / "n.ipynb.reason.txt").read_text()
+    assert (aside / "n.ipynb").read_text(encoding="utf-8") == content
+    assert reason in (aside / "n.ipynb.reason.txt").read_text(encoding="utf-8")
 
 
 def test_a_byte_order_mark_is_no_damage(looked_at):

@@ -60,7 +60,7 @@ def hand_in(folder: Path, released: Path, student: str, double_mm: str, centre_o
         cell.source = {"double_mm": double_mm, "centre_of": centre_of}.get(name, cell.source)
     (folder / student).mkdir()
     nbformat.write(notebook, folder / student / f"{LESSON}.ipynb")
-    (folder / student / "own.txt").write_text(student)
+    (folder / student / "own.txt").write_text(student, encoding="utf-8")
 
 
 def digests(*folders: Path) -> dict[Path, str]:
@@ -76,7 +76,9 @@ def graded(tmp_path_factory):
     top = tmp_path_factory.mktemp("hostile")
     for name in ("checks", "handed_in", "course"):
         (top / name).mkdir()
-    (top / "checks" / f"{LESSON}.py").write_text((HERE / "sample_checks.py").read_text(encoding="utf-8"))
+    (top / "checks" / f"{LESSON}.py").write_text(
+        (HERE / "sample_checks.py").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     write_notebook(render(read_lesson(HERE / "sample_lesson.py"), "source"), top / "source.ipynb")
     root, secret = top / "course", uuid.uuid4().hex
     course = Course(root, top / "checks", "autumn", require_sandbox=True, timeout_s=12)
@@ -174,12 +176,12 @@ def test_however_the_sandbox_is_made_there_is_no_way_out(tmp_path, monkeypatch, 
     secret, root = uuid.uuid4().hex, tmp_path / "course"
     for path in (root / "source" / "a.ipynb", root / "gradebook.db", tmp_path / "private" / "nothing"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
+        path.write_text("", encoding="utf-8")
     private = tmp_path / "private"
     monkeypatch.setattr(sandbox, "_way", lambda: way)
     sandbox.write_settings(private, use_bwrap=True)
-    settings = json.loads((private / "sandbox.json").read_text())
-    (private / "kernel.json").write_text('{"ip": "/k"}')
+    settings = json.loads((private / "sandbox.json").read_text(encoding="utf-8"))
+    (private / "kernel.json").write_text('{"ip": "/k"}', encoding="utf-8")
     sandbox.hand_over(private, settings["user"])
     code = f"import navkit.checking\nimport numpy as np\nROOT, PORT, SECRET = {str(root)!r}, 9, {secret!r}\n"
     prepare = f"from navcourse.grading import _inside\n_inside.prepare({settings['user']}, 200)\n"
@@ -199,7 +201,7 @@ def test_bubblewraps_own_environment_tells_nothing(tmp_path, monkeypatch):
     """Where kernel and grader are one user, the kernel can read it in /proc/1."""
     monkeypatch.setenv("NAVCOURSE_TEST_SECRET", "token")
     sandbox.write_settings(tmp_path, use_bwrap=True)
-    (tmp_path / "kernel.json").write_text('{"ip": "/k"}')
+    (tmp_path / "kernel.json").write_text('{"ip": "/k"}', encoding="utf-8")
     (tmp_path / "empty").mkdir()
     command = [sys.executable, "-P", "-m", "navcourse.grading.sandbox", str(tmp_path / "kernel.json")]
     with subprocess.Popen(command, cwd=tmp_path / "empty", stdin=subprocess.DEVNULL) as process:

@@ -110,7 +110,9 @@ def test_every_broken_submission_has_its_outcome(entry, class_of_three, tmp_path
         assert "bea" in problem.what_to_do
         assert entry.todo in problem.what_to_do
         assert not path.exists()
-        reason = (tmp_path / "quarantine" / "bea" / ASSIGNMENT / f"{LESSON}.ipynb.reason.txt").read_text()
+        reason = (tmp_path / "quarantine" / "bea" / ASSIGNMENT / f"{LESSON}.ipynb.reason.txt").read_text(
+            encoding="utf-8"
+        )
         assert problem.reason in reason
         assert problem.what_to_do in reason
         return

@@ -315,7 +315,8 @@ def test_a_hidden_check_without_cases_is_an_instructors_error():
 def test_two_hidden_checks_for_one_exercise_are_refused(tmp_path):
     for name in ("a.py", "b.py"):
         (tmp_path / name).write_text(
-            "from navcourse.grading.judge import hidden\n\n@hidden('tip')\ndef f(rng):\n    yield 1\n"
+            "from navcourse.grading.judge import hidden\n\n@hidden('tip')\ndef f(rng):\n    yield 1\n",
+            encoding="utf-8",
         )
     with pytest.raises(ValueError, match=r"b\.py: a second hidden check for 'tip'"):
         load_checks(tmp_path)

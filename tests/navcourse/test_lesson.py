@@ -145,7 +145,9 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path, old, new, words):
 
 def test_the_line_of_an_error_is_the_line_of_the_cell(tmp_path):
     path = changed(tmp_path, 'exercise="centre_of"', 'exorcise="centre_of"')
-    line = next(k for k, text in enumerate(path.read_text().splitlines(), 1) if "exorcise" in text)
+    line = next(
+        k for k, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if "exorcise" in text
+    )
     with pytest.raises(LessonError, match=rf"changed\.py:{line}: "):
         read_lesson(path)
 

@@ -72,7 +72,9 @@ def build(top, answers):
 
     for name in ("checks", "handed_in", "course"):
         (top / name).mkdir()
-    (top / "checks" / f"{LESSON}.py").write_text((HERE / "sample_checks.py").read_text(encoding="utf-8"))
+    (top / "checks" / f"{LESSON}.py").write_text(
+        (HERE / "sample_checks.py").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     write_notebook(render(read_lesson(HERE / "sample_lesson.py"), "source"), top / "source.ipynb")
     released = run.release(course_at(top), ASSIGNMENT, {LESSON: top / "source.ipynb"})
     for student, own in answers.items():
@@ -177,7 +179,7 @@ def test_a_regrade_runs_nothing_and_a_changed_file_runs_alone(undisturbed, tmp_p
     assert_same(before, rows_of(top))
     path = top / "course" / "submitted" / "dee" / ASSIGNMENT / f"{LESSON}.ipynb"
     nbformat.write(answered(path, double_mm=DOUBLE), path)
-    (path.parent / "notes.csv").write_text("1,2")
+    (path.parent / "notes.csv").write_text("1,2", encoding="utf-8")
     run.autograde(course_at(top), ASSIGNMENT)
     after = rows_of(top)
     assert after["dee"][0] == 2.0
@@ -347,7 +349,7 @@ def test_who_was_finished_is_not_graded_again_unless_the_gradebook_differs(tmp_p
     jobs = {"ann": [{"student": "ann", "assignment": "a", "notebook": "n", "key": "k"}]}
     judged = tmp_path / "judged" / "ann" / "a" / "n.json"
     judged.parent.mkdir(parents=True)
-    judged.write_text(json.dumps({"tip": {"points": 1.5}}))
+    judged.write_text(json.dumps({"tip": {"points": 1.5}}), encoding="utf-8")
     scores = {"ann": {"check_tip": 1.5, "answer": 0.0}}
     assert _resume.finished(course, "a", jobs, scores) == set()
     _resume.mark_finished(course, "a", "ann", {"n": "k"})
@@ -355,7 +357,7 @@ def test_who_was_finished_is_not_graded_again_unless_the_gradebook_differs(tmp_p
     assert _resume.finished(course, "a", jobs, {"ann": {"check_tip": 1.0}}) == set()
     assert _resume.finished(course, "a", jobs, {}) == set()
     assert _resume.finished(course, "a", {"ann": [jobs["ann"][0] | {"key": "other"}]}, scores) == set()
-    (tmp_path / "checks" / "n.py").write_text("# a check that was changed")
+    (tmp_path / "checks" / "n.py").write_text("# a check that was changed", encoding="utf-8")
     assert _resume.finished(course, "a", jobs, scores) == set()
 
 
@@ -366,7 +368,7 @@ def test_a_result_that_was_cut_off_or_has_another_key_is_none(tmp_path):
     save(path, result, "key")
     assert load(path, "key") == result
     assert load(path, "other") is None
-    path.write_text(path.read_text()[:-5])
+    path.write_text(path.read_text(encoding="utf-8")[:-5], encoding="utf-8")
     assert load(path, "key") is None
     assert load(tmp_path / "none", "key") is None
 
@@ -413,7 +415,7 @@ def test_a_worker_that_dies_costs_one_more_try_and_nobody_else(fragile, tmp_path
         job["notebook"]: failure for job, failure in fragile("good", "deadly", "unlucky", "hopeless", "fine")
     }
     assert told == {"good": "", "deadly": _jobs.GONE, "unlucky": "", "hopeless": "no kernel", "fine": ""}
-    tries = {name: len((tmp_path / name).read_text()) for name in told}
+    tries = {name: len((tmp_path / name).read_text(encoding="utf-8")) for name in told}
     assert tries == {"good": 1, "deadly": 2, "unlucky": 2, "hopeless": 2, "fine": 1}
 
 
@@ -500,7 +502,7 @@ def cold_and_warm(klass, tmp_path_factory):
     course = course_at(top)
     source = course.root / "source" / ASSIGNMENT
     path = course.root / "submitted" / "ada" / ASSIGNMENT / f"{LESSON}.ipynb"
-    (path.parent / "own.csv").write_text("1")
+    (path.parent / "own.csv").write_text("1", encoding="utf-8")
     nbformat.write(answered(path, double_mm=DOUBLE + LOOK.replace("PLOT", PLOT)), path)
     job = {"student": "ada", "assignment": ASSIGNMENT, "notebook": LESSON, "key": "k"}
     found = []

@@ -232,7 +232,8 @@ def test_an_answer_may_keep_its_question_beside_the_place_to_write(tmp_path):
     path.write_text(
         text.replace(old, f"# Which one?\n#\n# ### BEGIN SOLUTION\n{old}").replace(
             "so it stays.", "so it stays.\n# ### END SOLUTION"
-        )
+        ),
+        encoding="utf-8",
     )
     notebook = render(read_lesson(path), "student")
     answer = next(source for source in sources(notebook) if "ANSWER" in source)

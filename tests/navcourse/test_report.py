@@ -62,7 +62,9 @@ def graded(tmp_path_factory):
     top = tmp_path_factory.mktemp("report")
     for name in ("checks", "in", "in/wilhelmina_oss"):
         (top / name).mkdir()
-    (top / "checks" / f"{LESSON}.py").write_text((HERE / "sample_checks.py").read_text(encoding="utf-8"))
+    (top / "checks" / f"{LESSON}.py").write_text(
+        (HERE / "sample_checks.py").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     lesson = read_lesson(HERE / "sample_lesson.py")
     write_notebook(render(lesson, "source"), top / "source.ipynb")
     answers = {
@@ -235,9 +237,11 @@ def test_words_stand_out_from_their_ground(root, name):
 def test_no_page_holds_a_solution_a_hidden_check_or_in_feedback_another_person(graded):
     _, report, written, pages = graded
     solution = re.findall(
-        r"### BEGIN SOLUTION\n(.*?)\n +### END SOLUTION", (HERE / "sample_lesson.py").read_text(), re.DOTALL
+        r"### BEGIN SOLUTION\n(.*?)\n +### END SOLUTION",
+        (HERE / "sample_lesson.py").read_text(encoding="utf-8"),
+        re.DOTALL,
     )
-    lines = "\n".join([*solution, (HERE / "sample_checks.py").read_text()]).splitlines()
+    lines = "\n".join([*solution, (HERE / "sample_checks.py").read_text(encoding="utf-8")]).splitlines()
     secrets = {line.strip() for line in lines if len(line.strip()) > 20 and "import" not in line}
     assert len(secrets) > 15
     files = [*written.page.parent.iterdir(), *pages.values()]
@@ -573,13 +577,13 @@ def test_purge_lists_first_then_leaves_no_name(graded, tmp_path):
     shutil.copytree(graded[0], root, ignore=shutil.ignore_patterns("numba"))
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "zebedee_quux.txt").write_text("not in the course")
+    (outside / "zebedee_quux.txt").write_text("not in the course", encoding="utf-8")
     (root / "submitted" / "zebedee_quux" / "link").symlink_to(outside, target_is_directory=True)
     (root / "exchange_cache").unlink() if (root / "exchange_cache").is_symlink() else shutil.rmtree(
         root / "exchange_cache", ignore_errors=True
     )
     (root / "exchange_cache").symlink_to(outside, target_is_directory=True)
-    (root / "my own notes.md").write_text("Talk to Zebedee_Quux.")
+    (root / "my own notes.md").write_text("Talk to Zebedee_Quux.", encoding="utf-8")
     before = sorted(root.rglob("*"))
 
     listed = purge(root)
@@ -615,6 +619,6 @@ def test_purge_refuses_a_folder_that_is_no_course_root(tmp_path):
 
 def test_purge_searches_for_names_that_it_is_given(tmp_path):
     (tmp_path / "release").mkdir()
-    (tmp_path / "release" / "n.ipynb").write_text(json.dumps({"by": "Ada Lovelace"}))
+    (tmp_path / "release" / "n.ipynb").write_text(json.dumps({"by": "Ada Lovelace"}), encoding="utf-8")
     assert purge(tmp_path, names=["Ada Lovelace"]).left == (tmp_path.resolve() / "release" / "n.ipynb",)
     assert purge(tmp_path, names=["Lovelac"]).left == ()

@@ -180,7 +180,7 @@ def test_a_missing_and_a_left_over_notebook_are_named(project):
 
 def test_a_lesson_that_cannot_be_read_is_one_problem_among_others(project):
     root, script, _ = project
-    script.write_text("x = 1\n")
+    script.write_text("x = 1\n", encoding="utf-8")
     (problem,) = stale(root)
     assert "one.py:1: expected the front matter" in problem
 

@@ -66,7 +66,7 @@ def mesh(path: Path) -> list[str]:
 
 def _rows(path: Path, width: int) -> np.ndarray | None:
     """Numbers, `width` a line; None where a line has others."""
-    lines = path.read_text().rstrip("\n").split("\n")
+    lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     rows = [numbers(line, width) for line in lines]
     return None if any(row is None for row in rows) else np.array(rows)
 

@@ -121,10 +121,10 @@ def compressed_colour(folder: Path, rng: Rng) -> None:
     colour = rng.integers(0, 256, (*sweep.frames.shape, 3), dtype=np.uint8)
     (folder / "hand.raw").unlink()
     (folder / "hand.zraw").write_bytes(zlib.compress(colour.tobytes()))
-    header = (folder / "hand.mhd").read_text()
+    header = (folder / "hand.mhd").read_text(encoding="utf-8")
     header = header.replace("CompressedData = False", "CompressedData = True\nElementNumberOfChannels = 3")
     header = header.replace("hand.raw", "hand.zraw") + "ConfigurationID = Vivid E9:11L:DVI:Depth40\n"
-    (folder / "hand.mhd").write_text(header)
+    (folder / "hand.mhd").write_text(header, encoding="utf-8")
     (folder / "hand.probedata.xml").unlink()
     database(folder, rng)
 
@@ -188,7 +188,8 @@ def database(folder: Path, rng: Rng) -> None:
     <ImageSize><Width>36</Width><Height>27</Height></ImageSize>
     <HorizontalOffset>0</HorizontalOffset>
 {one}{two}   </RTSource></USProbe></USScanner></root>
-"""
+""",
+        encoding="utf-8",
     )
 
 
@@ -353,7 +354,8 @@ def config(folder: Path, rng: Rng) -> None:
 <Segmentation ApproximateSpacingMmPerPixel="0.078" ClipRectangleOrigin="27 27" ClipRectangleSize="766 562"/>
 <VolumeReconstruction OutputSpacing="0.5 0.5 0.5" ClipRectangleOrigin="0 0" ClipRectangleSize="820 616"/>
 </PlusConfiguration>
-"""
+""",
+        encoding="utf-8",
     )
 
 

@@ -332,7 +332,9 @@ def limits() -> Iterator[None]:
             import resource
 
             old = resource.getrlimit(resource.RLIMIT_AS)
-            now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            now = (
+                int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
+            )
             resource.setrlimit(resource.RLIMIT_AS, (now + MOST_BYTES, old[1]))
             try:
                 yield

@@ -65,14 +65,15 @@ def written(folder: Path, sweep: Sweep, stream: PoseStream, *, layout="stack", l
 
 def write_rows(path: Path, rows: np.ndarray) -> None:
     path.write_text(
-        "".join(" ".join(f"{v:.9g}" if abs(v) < 1e4 else f"{v:.4f}" for v in r) + "\n" for r in rows)
+        "".join(" ".join(f"{v:.9g}" if abs(v) < 1e4 else f"{v:.4f}" for v in r) + "\n" for r in rows),
+        encoding="utf-8",
     )
 
 
 def edited(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def kept(stream: PoseStream, keep: np.ndarray) -> PoseStream:

@@ -89,27 +89,28 @@ def patient(tmp_path, rng):
     images, logs = root / "Images", root / "Logs"
     for folder in (images, logs, root / "Screenshots"):
         folder.mkdir(parents=True)
-    (root / "custusdoc.xml").write_text(DOCUMENT)
-    (root / "notes.txt").write_text("Hansen")
+    (root / "custusdoc.xml").write_text(DOCUMENT, encoding="utf-8")
+    (root / "notes.txt").write_text("Hansen", encoding="utf-8")
     fields = "PatientName = Hansen^Ola\nStudyDate = 20171202\nComment = lives in Oslo, Storgata 7\n"
-    (images / f"{IMAGE}.mhd").write_text(HEADER.format("False", fields, f"{IMAGE}.raw"))
+    (images / f"{IMAGE}.mhd").write_text(HEADER.format("False", fields, f"{IMAGE}.raw"), encoding="utf-8")
     (images / f"{IMAGE}.raw").write_bytes(VOXELS)
     title = b"# vtk DataFile Version 3.0\nskin of Hansen, 2 Dec 2017\nASCII\n"
     (images / "skin.vtk").write_bytes(title + b"DATASET POLYDATA\nPOINTS 1 float\n1 2 3\n")
     (images / "Hansen_extra.tag").write_text(
-        'MNI Tag Point File\nVolumes = 1;\n% Hansen, RAS\nPoints =\n 1 2 3.5 "ear of Hansen";\n'
+        'MNI Tag Point File\nVolumes = 1;\n% Hansen, RAS\nPoints =\n 1 2 3.5 "ear of Hansen";\n',
+        encoding="utf-8",
     )
     (logs / "toolpositions.snwpos").write_bytes(positions(b"Hansen-pointer"))
-    (logs / "registration.txt").write_text("Hansen")
+    (logs / "registration.txt").write_text("Hansen", encoding="utf-8")
     (root / "Screenshots" / "Hansen.png").write_bytes(b"Hansen")
     sweep = hand_sweep(rng, n=5)
     sweep = replace(sweep, time_s=sweep.time_s + START, name=f"{SESSION}_Hansen")
     acquisition = root / "US_Acq" / SESSION
     write_acquisition(sweep, acquisition)
     (acquisition / f"{SESSION}_Hansen.probe.toolmeta").write_text(
-        "Hansen 1512295201500 at 2017-12-03T10:00:01.5\n"
+        "Hansen 1512295201500 at 2017-12-03T10:00:01.5\n", encoding="utf-8"
     )
-    (acquisition / f"{SESSION}_Hansen.README.txt").write_text("Hansen")
+    (acquisition / f"{SESSION}_Hansen.README.txt").write_text("Hansen", encoding="utf-8")
     return root
 
 
@@ -177,7 +178,7 @@ def test_an_anonymised_patient_is_read_as_before_and_references_hold(patient, tm
     # The image of the day before is the first event; all else keeps its distance to it.
     assert now.data["image_01"].acquired == "20000101T000000123"
     assert now.landmarks_pr["1"].timestamp == "20000102T015700"
-    text = (tmp_path / "case-01.cx3" / "custusdoc.xml").read_text()
+    text = (tmp_path / "case-01.cx3" / "custusdoc.xml").read_text(encoding="utf-8")
     assert '<recordSession uid="US-Acq_01_20000102T014500"' in text
     assert '<interval start="946777500000" stop="946777507000"' in text
     assert '<mystery when="2000-01-01 00:00:00">seen by case-01<part />in 2000/01/01 too</mystery>' in text
@@ -204,7 +205,7 @@ def test_sweep_and_positions_of_a_patient_keep_their_relative_times(patient, tmp
 def test_dates_can_be_left_out(patient, tmp_path):
     new = anonymise(patient, tmp_path / "case-01.cx3", also=ALSO, date="remove").path
     assert_gone(new)
-    text = (new / "custusdoc.xml").read_text()
+    text = (new / "custusdoc.xml").read_text(encoding="utf-8")
     assert "2000" not in text
     assert "<acqusitionTime />" in text
     assert [p.name for p in (new / "US_Acq").iterdir()] == ["US-Acq_01"]
@@ -243,9 +244,9 @@ SECRETS = [
 
 def planted(patient, place, secret):
     name, old, new = PLANTS[place]
-    text = (patient / name).read_text()
+    text = (patient / name).read_text(encoding="utf-8")
     assert old in text
-    (patient / name).write_text(text.replace(old, new.format(secret)))
+    (patient / name).write_text(text.replace(old, new.format(secret)), encoding="utf-8")
 
 
 @pytest.mark.parametrize("place", PLANTS)
@@ -264,10 +265,12 @@ def test_each_spelling_is_gone_where_it_stands_alone(patient, tmp_path, secret):
 
 def test_a_patient_named_in_folder_document_or_header_is_found_without_being_told(patient, tmp_path):
     header = patient / f"Images/{IMAGE}.mhd"
-    header.write_text(header.read_text().replace("Hansen^Ola", "Kvernmo^Guro"))
+    header.write_text(
+        header.read_text(encoding="utf-8").replace("Hansen^Ola", "Kvernmo^Guro"), encoding="utf-8"
+    )
     planted(patient, "an element", "for Guro's doctor")
     new = anonymise(patient, tmp_path / "case-01.cx3").path
-    text = (new / "custusdoc.xml").read_text().lower()
+    text = (new / "custusdoc.xml").read_text(encoding="utf-8").lower()
     assert "for case-01's doctor" in text
     assert "nose of case-01" in text
     assert not re.search(r"\bhansen\b|\bola\b", text)
@@ -282,7 +285,9 @@ def test_a_patient_named_in_folder_document_or_header_is_found_without_being_tol
     ],
 )
 def test_what_cannot_be_replaced_is_refused_and_nothing_is_left(patient, tmp_path, name, old, new):
-    (patient / name).write_text((patient / name).read_text().replace(old, new))
+    (patient / name).write_text(
+        (patient / name).read_text(encoding="utf-8").replace(old, new), encoding="utf-8"
+    )
     with pytest.raises(FileError, match="would still hold 'Hansen'; nothing is written"):
         anonymise(patient, tmp_path / "case-01.cx3", also=ALSO)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["source"]
@@ -302,7 +307,7 @@ def test_what_cannot_be_replaced_is_refused_and_nothing_is_left(patient, tmp_pat
     ],
 )
 def test_files_that_cannot_be_trusted_are_refused(patient, tmp_path, name, text, told):
-    (patient / name).write_text(text)
+    (patient / name).write_text(text, encoding="utf-8")
     with pytest.raises(FileError, match=told):
         anonymise(patient, tmp_path / "case-01.cx3", also=ALSO)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["source"]
@@ -311,14 +316,14 @@ def test_files_that_cannot_be_trusted_are_refused(patient, tmp_path, name, text,
 def test_compressed_pixels_are_packed_anew_and_links_are_not_followed(patient, tmp_path):
     (patient / "Images" / f"{IMAGE}.raw").unlink()
     (patient / "Images" / f"{IMAGE}.mhd").write_text(
-        HEADER.format("True", "CompressedDataSize = 9\n", "p.zraw")
+        HEADER.format("True", "CompressedDataSize = 9\n", "p.zraw"), encoding="utf-8"
     )
     (patient / "Images" / "p.zraw").write_bytes(zlib.compress(VOXELS, 0))
     (patient / "Images" / "linked.vtk").symlink_to(patient / "Images" / "skin.vtk")
     (patient / "Images" / "nowhere.mhd").symlink_to(patient / "no.mhd")
     done = anonymise(patient, tmp_path / "case-01.cx3", also=ALSO)
     assert_gone(done.path)
-    header = (done.path / "Images/image_01.mhd").read_text()
+    header = (done.path / "Images/image_01.mhd").read_text(encoding="utf-8")
     packed = (done.path / "Images/image_01.zraw").read_bytes()
     assert zlib.decompress(packed) == VOXELS
     assert f"CompressedDataSize = {len(packed)} " in header
@@ -383,7 +388,7 @@ def test_colour_is_masked_and_a_mask_without_a_sector_is_refused(tmp_path, rng):
     sweep = replace(hand_sweep(rng, n=2), name="acq")
     write_acquisition(sweep, tmp_path / "a")
     header = tmp_path / "a" / "acq.mhd"
-    header.write_text("ElementNumberOfChannels = 3\n" + header.read_text())
+    header.write_text("ElementNumberOfChannels = 3\n" + header.read_text(encoding="utf-8"), encoding="utf-8")
     colour = rng.integers(1, 256, size=(*sweep.frames.shape, 3), dtype=np.uint8)
     (tmp_path / "a" / "acq.raw").write_bytes(colour.tobytes())
     new = anonymise(tmp_path / "a", tmp_path / "b", mask_pixels=True).path
@@ -402,7 +407,7 @@ def test_the_wire_cross_keeps_digits_poses_and_volume(navkit_data, tmp_path):
     assert hashes(source) == before
     for ending in (".fts", ".tts"):
         old, new = (
-            [Decimal(line) for line in next(folder.glob(f"*{ending}")).read_text().split()]
+            [Decimal(line) for line in next(folder.glob(f"*{ending}")).read_text(encoding="utf-8").split()]
             for folder in (source, done.path)
         )
         assert [b - a for a, b in itertools.pairwise(old)] == [b - a for a, b in itertools.pairwise(new)]
@@ -437,7 +442,8 @@ def test_real_documents_are_read_as_before(navkit_data, tmp_path, name):
     for a, b in zip(was.registrations.data.values(), now.registrations.data.values(), strict=True):
         np.testing.assert_array_equal(a.r_M_d, b.r_M_d)
     assert not re.search(
-        r"201[1-7]|ResampleTest|testMetric", (tmp_path / "case-01.cx3/custusdoc.xml").read_text()
+        r"201[1-7]|ResampleTest|testMetric",
+        (tmp_path / "case-01.cx3/custusdoc.xml").read_text(encoding="utf-8"),
     )
 
 

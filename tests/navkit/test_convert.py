@@ -207,7 +207,7 @@ def places_in(folder, where):
 def test_a_plus_recording_becomes_an_acquisition_whatever_its_third_column_says(tmp_path, rng, mirrored):
     sequence, config, truth = plus_recording(rng, mirrored=mirrored)
     write_sequence(sequence, tmp_path / "s.mha")
-    (tmp_path / "c.xml").write_text(config)
+    (tmp_path / "c.xml").write_text(config, encoding="utf-8")
     lost = convert(tmp_path / "s.mha", tmp_path / "a", config=tmp_path / "c.xml")
     assert lost == (
         "ProbeToTracker, ReferenceToTracker apart from each other: an acquisition has one pose a frame",
@@ -231,7 +231,7 @@ def test_a_calibration_inside_the_sequence_needs_no_config(tmp_path, rng):
 def test_a_skewed_calibration_is_told_with_what_it_costs(tmp_path, rng):
     sequence, config, truth = plus_recording(rng, skew=0.05)
     write_sequence(sequence, tmp_path / "s.mha")
-    (tmp_path / "s.xml").write_text(config)
+    (tmp_path / "s.xml").write_text(config, encoding="utf-8")
     lost = convert(tmp_path / "s.mha", tmp_path / "a")
     found = re.match(r"pixels move by up to ([\d.]+) mm: rows and columns are ([\d.]+) degrees", lost[0])
     assert float(found[2]) == pytest.approx(90 - np.degrees(np.arctan(0.05)), abs=0.01)
@@ -253,7 +253,7 @@ def test_every_thing_that_an_acquisition_cannot_hold_is_told(tmp_path, rng):
                   fields=fields, header={"Site": "Oslo"})  # fmt: skip
     write_sequence(one, tmp_path / "s.mha")
     device = '<DataCollection><Device Id="Probe" LocalTimeOffsetSec="0.2"/></DataCollection><Coord'
-    (tmp_path / "s.xml").write_text(config.replace("<Coord", device))
+    (tmp_path / "s.xml").write_text(config.replace("<Coord", device), encoding="utf-8")
     lost = convert(tmp_path / "s.mha", tmp_path / "a")
     kept = [1, 3, 5, 7]
     assert np.array_equal(read_acquisition(tmp_path / "a").frames, sequence.frames[kept])
@@ -288,7 +288,7 @@ def test_every_thing_that_a_sequence_cannot_hold_is_told(tmp_path, rng):
     text = header.read_text(encoding="utf-8").replace("Modality = US", "Modality = US\nConfigurationID = A:B")
     text = text.replace("ElementType", "ElementNumberOfChannels = 3\nElementType")
     header.write_text(text, encoding="utf-8")
-    (tmp_path / "a" / f"{base.name}.fp").write_text("poses")
+    (tmp_path / "a" / f"{base.name}.fp").write_text("poses", encoding="utf-8")
     times = np.loadtxt(tmp_path / "a" / f"{base.name}.tts")
     times[3] += 1.5
     np.savetxt(tmp_path / "a" / f"{base.name}.tts", times, "%.4f")
@@ -306,14 +306,16 @@ def test_probe_data_of_another_picture_are_refused(tmp_path, rng):
     sweep = acquisition(tmp_path / "a", rng)
     convert(tmp_path / "a", tmp_path / "s.mha")
     probe = tmp_path / "s.probedata.xml"
-    text = probe.read_text()
+    text = probe.read_text(encoding="utf-8")
     for old, new, sentence in [
         ('width="36"', 'width="40"', r"for pictures of 40 x 27 pixels; s\.mha has 36 x 27"),
         ('spacing="0.31', 'spacing="0.33', r"has pixels of \(0\.33, 0\.47\) mm; the calibration"),
         ('type="2"', 'type="0"', "has type 0, no sector"),
     ]:
         assert old in text
-        probe.write_text(text.replace(old, new, 1) if old != 'width="36"' else text.replace(old, new))
+        probe.write_text(
+            text.replace(old, new, 1) if old != 'width="36"' else text.replace(old, new), encoding="utf-8"
+        )
         with pytest.raises(FileError, match=sentence):
             convert(tmp_path / "s.mha", tmp_path / "b")
     probe.unlink()
@@ -459,21 +461,23 @@ def written_landmarks(path):
     ras = {name: (-x, -y, z) for name, (x, y, z) in PLACES.items()}
     if path.suffix == ".json":
         points = [{"label": n, "position": p} for n, p in ras.items()]
-        path.write_text(json.dumps({"markups": [{"coordinateSystem": "RAS", "controlPoints": points}]}))
+        path.write_text(
+            json.dumps({"markups": [{"coordinateSystem": "RAS", "controlPoints": points}]}), encoding="utf-8"
+        )
     elif path.suffix == ".fcsv":
         columns = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
         head = f"# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n# columns = {columns}\n"
         places = enumerate(PLACES.items())  # LPS, as the line above says
         rows = "".join(f'{k},{x},{y},{z},0,0,0,1,1,1,0,"{n}",,\n' for k, (n, (x, y, z)) in places)
-        path.write_text(head + rows)
+        path.write_text(head + rows, encoding="utf-8")
     else:
         rows = "\n".join(f'{x} {y} {z} "{n}"' for n, (x, y, z) in ras.items())
-        path.write_text(f"MNI Tag Point File\nVolumes = 1;\n% MINC\nPoints =\n{rows};\n")
+        path.write_text(f"MNI Tag Point File\nVolumes = 1;\n% MINC\nPoints =\n{rows};\n", encoding="utf-8")
 
 
 def seen_landmarks(path):
     """LPS by name, read by this test alone."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     if path.suffix == ".json":
         (one,) = json.loads(text)["markups"]
         sign = -1 if one["coordinateSystem"] == "RAS" else 1
@@ -498,14 +502,14 @@ def test_landmarks_lie_where_they_lay_in_every_format(tmp_path, first, second):
 
 def test_what_landmarks_lose_is_told(tmp_path):
     tag = 'MNI Tag Point File\nVolumes = 2;\n% RAS\n% by Kari\nPoints =\n1 2 3 4 5 6 "a"\n7 8 9 1 1 1 "b";\n'
-    (tmp_path / "two.tag").write_text(tag)
+    (tmp_path / "two.tag").write_text(tag, encoding="utf-8")
     assert convert(tmp_path / "two.tag", tmp_path / "one.fcsv") == (
         "two.tag: its comments", "two.tag: the 2 places in the second volume")  # fmt: skip
     assert read_points(tmp_path / "one.fcsv").points_r.tolist() == [[-1, -2, 3], [-7, -8, 9]]
     points = [{"label": "a", "position": [1, 2, 3], "locked": True, "description": "x"},
               {"label": "b", "position": [4, 5, 6], "visibility": False, "selected": True}]  # fmt: skip
     markup = {"coordinateSystem": "LPS", "controlPoints": points, "display": {"opacity": 1}}
-    (tmp_path / "m.mrk.json").write_text(json.dumps({"markups": [markup]}))
+    (tmp_path / "m.mrk.json").write_text(json.dumps({"markups": [markup]}), encoding="utf-8")
     assert convert(tmp_path / "m.mrk.json", tmp_path / "m.tag") == (
         "m.mrk.json: its display", "m.mrk.json: the descriptions of 1 point",
         "m.mrk.json: the locks of 1 point", "m.mrk.json: the marks 'not visible' of 1 point")  # fmt: skip
@@ -551,7 +555,7 @@ def test_what_transforms_lose_is_told_and_what_they_cannot_be_refused(tmp_path):
     np.savetxt(tmp_path / "t.txt", RIGID.T, "%.17g")
     with pytest.raises(FileError, match="Is it transposed"):
         convert(tmp_path / "t.txt", tmp_path / "t.tfm")
-    (tmp_path / "u.txt").write_text("1 2 3\n")
+    (tmp_path / "u.txt").write_text("1 2 3\n", encoding="utf-8")
     with pytest.raises(FileError, match="a 4 x 4 matrix"):
         convert(tmp_path / "u.txt", tmp_path / "u.tfm")
     assert not (tmp_path / "s.cal").exists()
@@ -580,12 +584,12 @@ def test_what_cannot_be_is_told_with_what_can(tmp_path, rng, source, target, sen
     written_landmarks(tmp_path / "n.fcsv")
     for name in ("there.tag", "what.doc", "full/x.txt", "empty/.keep"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("mine")
+        (tmp_path / name).write_text("mine", encoding="utf-8")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(FileError, match=sentence):
         convert(tmp_path / source, tmp_path / target)
     assert sorted(tmp_path.rglob("*")) == before
-    assert (tmp_path / "there.tag").read_text() == "mine"
+    assert (tmp_path / "there.tag").read_text(encoding="utf-8") == "mine"
 
 
 def test_overwriting_takes_the_old_one_away_whole_and_nothing_else(tmp_path, rng):
@@ -595,7 +599,7 @@ def test_overwriting_takes_the_old_one_away_whole_and_nothing_else(tmp_path, rng
     convert(tmp_path / "s.mha", tmp_path / "b", layout="frames", overwrite=True)
     assert not (tmp_path / "b" / "s.mhd").exists()
     assert_same_sweep(read_acquisition(tmp_path / "b"), sweep)
-    (tmp_path / "b" / "diary.txt").write_text("mine")
+    (tmp_path / "b" / "diary.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(FileError, match=r"holds diary\.txt; only a folder of one acquisition"):
         convert(tmp_path / "s.mha", tmp_path / "b", overwrite=True)
     (tmp_path / "s.mha").unlink()
@@ -658,7 +662,7 @@ def test_real_small_files(tmp_path, navkit_data):
         f"{key}: its Name, NCorners, Corner",
         "ProbeCalibConfigs.xml: the other 104 configurations",
     )
-    text = (tmp_path / "p.probedata.xml").read_text()
+    text = (tmp_path / "p.probedata.xml").read_text(encoding="utf-8")
     assert 'temporalCalibration="170"' in text
     assert 'clipRect_p="125 470 53 411 0 0"' in text
     with pytest.raises(

@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
 
 def write_registry(folder: Path, name: str = "one", **entry: str) -> None:
     lines = "".join(f"{key} = {value}\n" for key, value in entry.items())
-    (folder / "registry.toml").write_text(f"[{name}]\n{lines}")
+    (folder / "registry.toml").write_text(f"[{name}]\n{lines}", encoding="utf-8")
 
 
 def everything_in(folder: Path) -> list[str]:
@@ -66,10 +66,10 @@ def test_a_bad_entry_is_one_sentence(folder, change, sentence):
 
 
 def test_an_entry_that_is_no_table_and_a_registry_that_is_no_toml(folder):
-    (folder / "registry.toml").write_text('one = "two"\n')
+    (folder / "registry.toml").write_text('one = "two"\n', encoding="utf-8")
     with pytest.raises(datasets.DatasetError, match=r"\[one\]: is 'two'; expected a table"):
         datasets.make("one")
-    (folder / "registry.toml").write_text("[one\n")
+    (folder / "registry.toml").write_text("[one\n", encoding="utf-8")
     with pytest.raises(datasets.DatasetError, match=r"registry.toml is not TOML: .*line 1"):
         datasets.names()
 
@@ -109,7 +109,7 @@ def small(folder, monkeypatch):
     for name, kind in (("arrays", "arrays"), ("sweep", "acquisition")):
         text += f'[{name}]\nkind = "{kind}"\nrecipe = "{name}"\nseed = 1\nsha256 = "{sha[name]}"\n'
         text += 'bytes = 24\nlicence = "CC BY 4.0"\n'
-    (folder / "registry.toml").write_text(text)
+    (folder / "registry.toml").write_text(text, encoding="utf-8")
     return folder
 
 

@@ -20,14 +20,16 @@ HEADINGS = ["Origin", "Contents", "Truth", "Noise", "What it is not", "Used in"]
 
 @pytest.fixture(scope="module")
 def registry(root):
-    return tomllib.loads((root / "datasets" / "registry.toml").read_text())
+    return tomllib.loads((root / "datasets" / "registry.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, root):
     """A copy of the registry in an empty folder, so that everything is made anew."""
     path = tmp_path_factory.mktemp("datasets")
-    (path / "registry.toml").write_text((root / "datasets" / "registry.toml").read_text())
+    (path / "registry.toml").write_text(
+        (root / "datasets" / "registry.toml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAVKIT_DATASETS", str(path))
         patch.setenv("XDG_CACHE_HOME", str(path / "cache"))
@@ -77,7 +79,7 @@ def test_every_entry_is_right_has_a_licence_and_a_card(root, registry):
         about = datasets.info(name)
         assert about.licence == entry["licence"] != ""
         assert bool(about.recipe) != bool(about.address)
-        text = (root / "datasets" / "cards" / f"{about.card}.md").read_text()
+        text = (root / "datasets" / "cards" / f"{about.card}.md").read_text(encoding="utf-8")
         assert re.findall(r"^## (.+)$", text, flags=re.M) == HEADINGS, about.card
         assert f"`{name}`" in text or text.startswith(f"# {name}\n"), f"{about.card} does not name {name}"
     cards = {path.stem for path in (root / "datasets" / "cards").glob("*.md")}
@@ -86,7 +88,7 @@ def test_every_entry_is_right_has_a_licence_and_a_card(root, registry):
 
 def test_the_bounds_of_learners_cases_are_on_the_cards(root):
     for kind, bounds in datasets.BOUNDS.items():
-        text = (root / "datasets" / "cards" / f"{kind}.md").read_text()
+        text = (root / "datasets" / "cards" / f"{kind}.md").read_text(encoding="utf-8")
         for measure, (low, high) in bounds.items():
             assert f"| `{measure}` | {low:g} to {high:g} |" in text, f"{kind}: {measure}"
 
@@ -192,7 +194,8 @@ def one_recording(tmp_path, monkeypatch):
     (tmp_path / "data" / "lab").mkdir(parents=True)
     (tmp_path / "sets" / "registry.toml").write_text(
         '[tips]\nkind = "file"\nurl = "https://example.org/a/tips.npz"\nlocal = "lab/tips.npz"\n'
-        f'sha256 = "{datasets_sha(tmp_path)}"\nbytes = 24\nlicence = "CC BY 4.0"\ncitation = "N. N."\n'
+        f'sha256 = "{datasets_sha(tmp_path)}"\nbytes = 24\nlicence = "CC BY 4.0"\ncitation = "N. N."\n',
+        encoding="utf-8",
     )
     monkeypatch.setenv("NAVKIT_DATASETS", str(tmp_path / "sets"))
     monkeypatch.setenv("NAVKIT_DATA", str(tmp_path / "data"))
@@ -238,8 +241,8 @@ def test_the_command_line_lists_makes_and_verifies(one_recording, root):
 
     folder, _ = one_recording
     registry = folder / "sets" / "registry.toml"
-    made = (root / "datasets" / "registry.toml").read_text().split("# ---- what a probe")[0]
-    registry.write_text(registry.read_text() + made)
+    made = (root / "datasets" / "registry.toml").read_text(encoding="utf-8").split("# ---- what a probe")[0]
+    registry.write_text(registry.read_text(encoding="utf-8") + made, encoding="utf-8")
     run = CliRunner()
     lines = run.invoke(app, ["datasets"]).output.splitlines()
     assert [line.split() for line in lines][1:] == [

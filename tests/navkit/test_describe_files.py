@@ -61,13 +61,13 @@ def test_a_plus_configuration(tmp_path, scale, bend, offset, phrases):
     image, phantom = np.eye(4), np.eye(4)
     image[:3], phantom[:3, :3] = np.c_[turn * scale, [11, 48, -1]], turn * bend
     text = CONFIG.format(image=matrix_text(image), phantom=matrix_text(phantom), offset=offset)
-    (tmp_path / "config.xml").write_text(text)
+    (tmp_path / "config.xml").write_text(text, encoding="utf-8")
     assert assert_only(describe(tmp_path / "config.xml"), *phrases).kind == "PLUS configuration"
 
 
 def test_tools_and_their_configuration(tmp_path):
     good = pose_from(Rotation.from_euler("xyz", [30, -80, 170], degrees=True), [110, 124, -35])
-    (tmp_path / "p.cal").write_text(matrix_text(good))
+    (tmp_path / "p.cal").write_text(matrix_text(good), encoding="utf-8")
     cases = [
         (tool_text(), ()),
         (tool_text(dof="5"), ("5 degrees of freedom cannot hold",)),
@@ -78,18 +78,18 @@ def test_tools_and_their_configuration(tmp_path):
         (tool_text().replace("<instrument/>", ""), ("expected instrument, sensor, calibration",)),
     ]
     for text, phrases in cases:
-        (tmp_path / "p.xml").write_text(text)
+        (tmp_path / "p.xml").write_text(text, encoding="utf-8")
         assert_only(describe(tmp_path / "p.xml"), *phrases)
-    (tmp_path / "p.xml").write_text(tool_text())
+    (tmp_path / "p.xml").write_text(tool_text(), encoding="utf-8")
     for yes, more, phrases in ((1, "", ()), (0, "", ("no reference tool",)), (2, "", ("2 reference tools",)),
                                (1, "<toolfile>none.xml</toolfile>", ("1 tool file not found",))):  # fmt: skip
         one = '<toolfile reference="yes">p.xml</toolfile>' * yes + "<toolfile>p.xml</toolfile>" + more
         text = f'<configuration clinical_app="L"><tracker type="polaris">{one}</tracker></configuration>'
-        (tmp_path / "c.xml").write_text(text)
+        (tmp_path / "c.xml").write_text(text, encoding="utf-8")
         assert assert_only(describe(tmp_path / "c.xml"), *phrases).kind == "CustusX tool configuration"
     bent = good.copy()
     bent[:3, 0] *= 1.01
-    (tmp_path / "p.cal").write_text(matrix_text(bent))
+    (tmp_path / "p.cal").write_text(matrix_text(bent), encoding="utf-8")
     assert assert_only(describe(tmp_path / "p.cal"), "not rigid").kind == "damaged tool calibration"
 
 
@@ -173,11 +173,11 @@ def test_meshes(tmp_path, rng):
         "# vtk DataFile Version 3.0\nx\nASCII\nDATASET STRUCTURED_POINTS\nDIMENSIONS 3 2 2\nORIGIN 0 0 0\n"
     )
     voxels += "SPACING 1 2 3\nPOINT_DATA 12\nSCALARS s float 1\nLOOKUP_TABLE default\n" + "1 2 3 " * 4 + "\n"
-    (tmp_path / "voxels.vtk").write_text(voxels)
+    (tmp_path / "voxels.vtk").write_text(voxels, encoding="utf-8")
     found = assert_only(describe(tmp_path / "voxels.vtk"))
     assert (found.kind, found.numbers["size_x"], found.numbers["spacing_z_mm"]) == ("volume", 3, 3)
     piece = '<VTKFile type="PolyData"><Piece NumberOfPoints="5" NumberOfPolys="2"/></VTKFile>'
-    (tmp_path / "p.vtp").write_text(piece)
+    (tmp_path / "p.vtp").write_text(piece, encoding="utf-8")
     assert assert_only(describe(tmp_path / "p.vtp")).numbers["cells"] == 2
 
 
@@ -259,7 +259,7 @@ def test_a_patient_folder(tmp_path, made):
     content += '<landmarks><landmark uid="1"><coord>1 2 3</coord></landmark></landmarks>'
     (tmp_path / "Images").mkdir()
     image(tmp_path / "Images", "a.mha")
-    (tmp_path / "custusdoc.xml").write_text(text.format(content))
+    (tmp_path / "custusdoc.xml").write_text(text.format(content), encoding="utf-8")
     written(tmp_path / "US_Acq" / "one", *made)
     found = assert_only(describe(tmp_path))
     assert found.kind == "CustusX patient folder"
@@ -275,9 +275,9 @@ def test_a_patient_folder(tmp_path, made):
     (tmp_path / "Images" / "a.mha").unlink()
     assert_only(describe(tmp_path / "custusdoc.xml"), "1 of 1 data files are not there")
     bent = registration.format(matrix_text(np.diag([1.0, 1, 1.2, 1])))
-    (tmp_path / "custusdoc.xml").write_text(text.format(bent))
+    (tmp_path / "custusdoc.xml").write_text(text.format(bent), encoding="utf-8")
     assert assert_only(describe(tmp_path), "not rigid").kind == "damaged CustusX patient folder"
-    (tmp_path / "custusdoc.xml").write_text(text.format(registration.format("1 2 3")))
+    (tmp_path / "custusdoc.xml").write_text(text.format(registration.format("1 2 3")), encoding="utf-8")
     assert_only(describe(tmp_path), "expected 16 numbers")
 
 
@@ -297,11 +297,11 @@ def test_what_is_unknown_is_said_to_be(tmp_path, rng):
     found = assert_only(describe(tmp_path / "a.bin"))
     assert found.kind == "unknown binary file"
     assert ("first bytes", "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f") in found.facts
-    (tmp_path / "a.md").write_text("# words\nand more\n")
+    (tmp_path / "a.md").write_text("# words\nand more\n", encoding="utf-8")
     assert assert_only(describe(tmp_path / "a.md")).kind == "text file"
-    (tmp_path / "a.xml").write_text("<shelf><book/></shelf>")
+    (tmp_path / "a.xml").write_text("<shelf><book/></shelf>", encoding="utf-8")
     assert assert_only(describe(tmp_path / "a.xml")).kind == "XML of <shelf>"
-    (tmp_path / "a.xml").write_text("<root><book/></root>")
+    (tmp_path / "a.xml").write_text("<root><book/></root>", encoding="utf-8")
     assert assert_only(describe(tmp_path / "a.xml")).kind == "XML of <root>"
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90))
     assert assert_only(describe(tmp_path / "a.h5")).kind == "HDF5 file, no ITK transform"
@@ -324,8 +324,8 @@ def test_damaged_files_of_every_kind_are_described_and_never_stop_it(tmp_path, m
     files.write_sequence(short, small / "s.nrrd")
     files.write_points(files.NamedPoints(rng.normal(size=(4, 3)), ("a", "b", "c", "d")), small / "p.mrk.json")
     files.write_transform(np.eye(4), small / "t.tfm")
-    (small / "p.cal").write_text(matrix_text(np.eye(4)))
-    (small / "p.xml").write_text(tool_text())
+    (small / "p.cal").write_text(matrix_text(np.eye(4)), encoding="utf-8")
+    (small / "p.xml").write_text(tool_text(), encoding="utf-8")
     (small / "m.stl").write_bytes(stl(rng.normal(size=(3, 3, 3))))
     np.savez(small / "a.npz", x=np.ones(3))
     for name in ("v.mhd", "v.nrrd", "v.nii.gz"):

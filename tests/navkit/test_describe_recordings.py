@@ -193,13 +193,13 @@ def damage(name: str, change: Callable[[Path], None]):
 
 
 def swapped(path: Path) -> None:
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     lines[20], lines[21] = lines[21], lines[20]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def shorter(path: Path) -> None:
-    path.write_text("\n".join(path.read_text().splitlines()[:-3]) + "\n")
+    path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[:-3]) + "\n", encoding="utf-8")
 
 
 def mirrored(path: Path) -> None:
@@ -248,8 +248,8 @@ def test_a_folder_of_acquisitions_and_one_of_many_things(tmp_path, made):
     found = assert_only(describe(tmp_path / "US_Acq"))
     assert found.kind == "folder of several CustusX acquisitions"
     assert found.numbers["acquisitions"] == 2
-    (tmp_path / "notes.txt").write_text("a phantom on a Tuesday\n")
-    (tmp_path / "tip.cal").write_text("1 0 0 0\n0 1 0 0\n0 0 1 9\n0 0 0 1\n")
+    (tmp_path / "notes.txt").write_text("a phantom on a Tuesday\n", encoding="utf-8")
+    (tmp_path / "tip.cal").write_text("1 0 0 0\n0 1 0 0\n0 0 1 9\n0 0 0 1\n", encoding="utf-8")
     found = assert_only(describe(tmp_path))
     assert found.kind == "folder"
     assert {"text files", "tool calibrations"} <= found.numbers.keys()
@@ -325,7 +325,7 @@ def test_ten_gigabytes_are_not_read(tmp_path):
     head += "UltrasoundImageOrientation = MFA\n"
     head += "".join(f"Seq_Frame{k:04d}_Timestamp = {k / 30:.6f}\n" for k in range(10000))
     path = tmp_path / "large.mha"
-    path.write_text(head + "ElementDataFile = LOCAL\n")
+    path.write_text(head + "ElementDataFile = LOCAL\n", encoding="utf-8")
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size + 10**10)  # a hole: no disk is used
     start = time.process_time()

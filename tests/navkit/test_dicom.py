@@ -107,7 +107,7 @@ def assert_placed(volume, values):
 
 def test_slices_are_ordered_by_place_and_lie_where_they_were(tmp_path, rng):
     pixels = series(tmp_path, rng)
-    (tmp_path / "notes.txt").write_text("none of DICOM's")
+    (tmp_path / "notes.txt").write_text("none of DICOM's", encoding="utf-8")
     dicom(tmp_path / "report.dcm", np.zeros((1, 2, 2), np.int16), kind=REPORT)
     raw = (tmp_path / "report.dcm").read_bytes()
     (tmp_path / "report.dcm").write_bytes(raw[: raw.index(struct.pack("<HH", 0x28, 2))])
@@ -249,7 +249,7 @@ def test_a_film_colour_and_no_dicom_are_refused(tmp_path, rng):
     (tmp_path / "x" / "y").mkdir()
     with pytest.raises(FileError, match="Its folders are y"):
         read_dicom(tmp_path / "x")
-    (tmp_path / "x" / "t").write_text("text")
+    (tmp_path / "x" / "t").write_text("text", encoding="utf-8")
     with pytest.raises(FileError, match="is no DICOM picture"):
         read_dicom(tmp_path / "x" / "t")
     with pytest.raises(FileError, match="does not exist"):

@@ -33,10 +33,10 @@ def test_an_acquisition_written_and_read_is_the_same_in_both_layouts(tmp_path, r
 def test_frames_outside_the_tracking_are_dropped_and_counted(tmp_path, rng):
     sweep = hand_sweep(rng, n=20)
     files.write_acquisition(sweep, tmp_path)
-    times = (tmp_path / "hand.tts").read_text().splitlines()
-    poses = (tmp_path / "hand.tp").read_text().splitlines()
-    (tmp_path / "hand.tts").write_text("\n".join(times[2:-3]) + "\n")
-    (tmp_path / "hand.tp").write_text("\n".join(poses[6:-9]) + "\n")
+    times = (tmp_path / "hand.tts").read_text(encoding="utf-8").splitlines()
+    poses = (tmp_path / "hand.tp").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "hand.tts").write_text("\n".join(times[2:-3]) + "\n", encoding="utf-8")
+    (tmp_path / "hand.tp").write_text("\n".join(poses[6:-9]) + "\n", encoding="utf-8")
     back = files.read_acquisition(tmp_path)
     assert back.valid.tolist() == [False] * 2 + [True] * 15 + [False] * 3
     assert np.isnan(back.pr_M_p[0]).any()
@@ -58,24 +58,24 @@ def test_a_compressed_colour_stack_is_read_as_grey(tmp_path, rng):
     files.write_acquisition(sweep, tmp_path)
     colour = np.stack([sweep.frames, sweep.frames // 2, sweep.frames // 3], axis=-1)
     (tmp_path / "hand.zraw").write_bytes(zlib.compress(colour.tobytes()))
-    header = (tmp_path / "hand.mhd").read_text()
+    header = (tmp_path / "hand.mhd").read_text(encoding="utf-8")
     header = header.replace("CompressedData = False", "CompressedData = True\nElementNumberOfChannels = 3")
-    (tmp_path / "hand.mhd").write_text(header.replace("hand.raw", "hand.zraw"))
+    (tmp_path / "hand.mhd").write_text(header.replace("hand.raw", "hand.zraw"), encoding="utf-8")
     back = files.read_acquisition(tmp_path)
     expected = 0.30 * colour[..., 0] + 0.59 * colour[..., 1] + 0.11 * colour[..., 2]
     assert np.abs(back.frames - expected).max() <= 0.51
 
 
 def edit(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text, f"the fixture has no {old!r} in {path.name}"
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
 def edit_line(path: Path, number: int, new: str) -> None:
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     lines[number - 1] = new
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 BROKEN = {
@@ -84,7 +84,9 @@ BROKEN = {
     "no pixels": (lambda d: (d / "hand.raw").unlink(), ["hand.mhd line 13", "hand.raw is not in"]),
     "no frames": (lambda d: (d / "hand.mhd").unlink(), ["neither hand.mhd nor hand_0.mhd"]),
     "a time too few": (
-        lambda d: (d / "hand.fts").write_text("\n".join((d / "hand.fts").read_text().split()[:-1])),
+        lambda d: (d / "hand.fts").write_text(
+            "\n".join((d / "hand.fts").read_text(encoding="utf-8").split()[:-1]), encoding="utf-8"
+        ),
         ["14 frames but 13 times in hand.fts", "expected the same number"],
     ),
     "truncated pixels": (
@@ -116,20 +118,22 @@ BROKEN = {
         ["hand.tp line 5", "expected 4"],
     ),
     "a pose line too few": (
-        lambda d: (d / "hand.tp").write_text("\n".join((d / "hand.tp").read_text().splitlines()[:-1])),
+        lambda d: (d / "hand.tp").write_text(
+            "\n".join((d / "hand.tp").read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8"
+        ),
         ["hand.tp: 41 lines", "expected 42", "hand.tts"],
     ),
     "frame times run back": (
-        lambda d: edit_line(d / "hand.fts", 4, (d / "hand.fts").read_text().split()[1]),
+        lambda d: edit_line(d / "hand.fts", 4, (d / "hand.fts").read_text(encoding="utf-8").split()[1]),
         ["hand.fts line 4", "does not come after", "expected increasing"],
     ),
     "tracking times run back": (
         lambda d: edit_line(d / "hand.tts", 9, "5.0"),
         ["hand.tts line 9", "expected increasing"],
     ),
-    "empty .tts": (lambda d: (d / "hand.tts").write_text("\n"), ["hand.tts is empty"]),
+    "empty .tts": (lambda d: (d / "hand.tts").write_text("\n", encoding="utf-8"), ["hand.tts is empty"]),
     "frames at another time": (
-        lambda d: (d / "hand.tts").write_text("".join(f"{k}\n" for k in range(14))),
+        lambda d: (d / "hand.tts").write_text("".join(f"{k}\n" for k in range(14)), encoding="utf-8"),
         ["no frame lies within the tracking"],
     ),
     "broken XML": (lambda d: edit(d / "hand.probedata.xml", "</root>", "</rot>"), ["not well-formed XML"]),

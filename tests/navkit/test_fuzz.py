@@ -91,7 +91,7 @@ def test_an_h5_file_that_crashes_or_hangs_its_library_is_refused_and_we_live(tmp
 def test_a_program_that_crashes_or_hangs_is_one_sentence(tmp_path, monkeypatch, program, sentence):
     path = tmp_path / "moved.h5"
     write_transform(a_pose(), path)
-    (tmp_path / "program.py").write_text(program)
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
     monkeypatch.setattr(itk_program, "__file__", str(tmp_path / "program.py"))
     monkeypatch.setattr("navkit.files._transforms.TIMEOUT_S", 1.0)
     with pytest.raises(FileError, match=sentence):

@@ -139,7 +139,7 @@ def test_the_committed_sheet_is_of_all_views(root):
     width, height = inside._sheet_px(len(VIEWS), 2)
     assert picture.size == (width + EDGE_PX, height + EDGE_PX)
     description = picture.text["Description"]
-    card = path.with_suffix(".md").read_text()
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
     for number, view in enumerate(VIEWS, start=1):
         assert f"{number} {view.name}, {view.title}:" in description
         assert f"| {number} | `{view.name}` |" in card

@@ -118,7 +118,7 @@ def test_a_document_that_cannot_be_trusted_is_refused_with_its_line(tmp_path, ol
 def test_entities_that_grow_are_refused_before_they_grow(tmp_path):
     path = tmp_path / "custusdoc.xml"
     layers = "".join(f"<!ENTITY l{k} '{f'&l{k - 1};' * 10}'>" for k in range(1, 12))
-    path.write_text(f"<!DOCTYPE p [<!ENTITY l0 'lol'>{layers}]><patient>&l11;</patient>")
+    path.write_text(f"<!DOCTYPE p [<!ENTITY l0 'lol'>{layers}]><patient>&l11;</patient>", encoding="utf-8")
     with pytest.raises(FileError, match="a DOCTYPE; expected none"):
         read_patient(path)
 

@@ -61,7 +61,9 @@ def test_the_pose_of_the_document_counts_not_the_header_s(rng, tmp_path):
     path = tmp_path / "a.cx3/Images/us.mhd"
     moved = STEP @ STEP @ R_M_CT
     np.testing.assert_allclose(header_pose(path), moved, atol=1e-12)
-    path.write_text(path.read_text().replace("Offset = -19", "Offset = -91"))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("Offset = -19", "Offset = -91"), encoding="utf-8"
+    )
     again = read_patient(tmp_path / "a.cx3")
     np.testing.assert_allclose(patient_volume(again, "us").grid.pr_M_d, moved, atol=1e-12)
     # Without a history in the document it is the header's.
@@ -71,10 +73,12 @@ def test_the_pose_of_the_document_counts_not_the_header_s(rng, tmp_path):
 
 def test_a_header_s_axes_stand_one_after_another_and_z_is_their_product(tmp_path):
     path = tmp_path / "a.mhd"
-    path.write_text("TransformMatrix = 0 1 0 -1 0 0 0 0 -1\nOffset = 1 2 3\nElementDataFile = a.raw\n")
+    path.write_text(
+        "TransformMatrix = 0 1 0 -1 0 0 0 0 -1\nOffset = 1 2 3\nElementDataFile = a.raw\n", encoding="utf-8"
+    )
     expected = [[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
     np.testing.assert_array_equal(header_pose(path), expected)  # z as in the file would be a mirror
-    path.write_text("TransformMatrix = 0 1 0 -1 1 0 0 0 1\nElementDataFile = a.raw\n")
+    path.write_text("TransformMatrix = 0 1 0 -1 1 0 0 0 1\nElementDataFile = a.raw\n", encoding="utf-8")
     with pytest.raises(FileError, match=r"a\.mhd line 1: the pose is not rigid"):
         header_pose(path)
 
@@ -98,8 +102,10 @@ def test_compressed_voxels_are_read(rng, tmp_path):
     images = tmp_path / "a.cx3/Images"
     (images / "ct.zraw").write_bytes(zlib.compress((images / "ct.raw").read_bytes()))
     (images / "ct.raw").unlink()
-    text = (images / "ct.mhd").read_text().replace("ct.raw", "ct.zraw")
-    (images / "ct.mhd").write_text(text.replace("CompressedData = False", "CompressedData = True"))
+    text = (images / "ct.mhd").read_text(encoding="utf-8").replace("ct.raw", "ct.zraw")
+    (images / "ct.mhd").write_text(
+        text.replace("CompressedData = False", "CompressedData = True"), encoding="utf-8"
+    )
     got = patient_volume(read_patient(tmp_path / "a.cx3"), "ct")
     np.testing.assert_array_equal(got.values, volumes["ct"].values)
 
@@ -171,7 +177,7 @@ def test_files_that_are_not_there_are_told_and_never_sought_outside(rng, tmp_pat
         patient_volume(again, "us")
     with pytest.raises(FileError, match="no image or mesh 'm'; the patient has ct, line, us"):
         patient_volume(again, "m")
-    (tmp_path / "secret.mhd").write_text("x")
+    (tmp_path / "secret.mhd").write_text("x", encoding="utf-8")
     outside = replace(again, data=dict(again.data, us=replace(again.data["us"], file="../secret.mhd")))
     with pytest.raises(FileError, match="is not in the folder"):
         patient_volume(outside, "us")

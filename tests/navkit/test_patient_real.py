@@ -238,10 +238,10 @@ def test_a_header_that_claims_more_than_there_is_takes_no_memory(rng, tmp_path):
     write_patient(patient, tmp_path / "a.cx3", volumes=volumes)
     again = read_patient(tmp_path / "a.cx3")
     header = tmp_path / "a.cx3/Images/ct.mhd"
-    whole = header.read_text()
+    whole = header.read_text(encoding="utf-8")
     for claim in ("DimSize = 10000 10000 10000", "DimSize = inf 1 1", "DimSize = 1e300 1 1"):
         for packed in ("False", "True"):
             text = whole.replace("DimSize = 5 4 3", claim).replace("Data = False", f"Data = {packed}")
-            header.write_text(text)
+            header.write_text(text, encoding="utf-8")
             with pytest.raises(FileError, match=r"ct\.(mhd|raw)"):
                 patient_volume(again, "ct")

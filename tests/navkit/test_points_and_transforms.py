@@ -63,14 +63,14 @@ def test_tags_keep_two_volumes_and_any_label(rows, text):
 def test_what_is_written_says_what_it_is(tmp_path):
     points = NamedPoints(POINTS[:1], ("a,b",))
     write_points(points, tmp_path / "p.fcsv")
-    lines = (tmp_path / "p.fcsv").read_text().splitlines()
+    lines = (tmp_path / "p.fcsv").read_text(encoding="utf-8").splitlines()
     assert lines[1] == "# CoordinateSystem = 1"
     assert lines[3] == '1,12.5,-33.25,7.125,0,0,0,1,1,1,0,"a,b",,'
     assert len(lines[2].split(",")) == 14
     write_points(points, tmp_path / "p.tag")
-    assert (tmp_path / "p.tag").read_text().splitlines()[5] == ' -12.5 33.25 7.125 "a,b";'
+    assert (tmp_path / "p.tag").read_text(encoding="utf-8").splitlines()[5] == ' -12.5 33.25 7.125 "a,b";'
     write_points(points, tmp_path / "p.mrk.json")
-    (markup,) = json.loads((tmp_path / "p.mrk.json").read_text())["markups"]
+    (markup,) = json.loads((tmp_path / "p.mrk.json").read_text(encoding="utf-8"))["markups"]
     assert markup["coordinateSystem"] == "LPS"
     assert markup["controlPoints"][0]["position"] == [12.5, -33.25, 7.125]
     assert [f.name for f in sorted(tmp_path.iterdir())] == ["p.fcsv", "p.mrk.json", "p.tag"]
@@ -368,7 +368,7 @@ AFFINE = (
 )
 def test_bad_transforms_give_one_sentence(tmp_path, old, new, sentence):
     assert AFFINE.count(old) == 1
-    (tmp_path / "t.tfm").write_text(AFFINE.replace(old, new))
+    (tmp_path / "t.tfm").write_text(AFFINE.replace(old, new), encoding="utf-8")
     with pytest.raises(FileError) as error:
         read_transform(tmp_path / "t.tfm")
     assert sentence in str(error.value)
@@ -407,7 +407,7 @@ def test_what_is_no_linear_transform_is_refused(tmp_path):
 
 def test_cut_and_damaged_transforms_are_refused_or_right(tmp_path, rng):
     path = tmp_path / "t.tfm"
-    path.write_text(AFFINE)
+    path.write_text(AFFINE, encoding="utf-8")
     right, _ = read_transform(path)
     whole = path.read_bytes()
     for end in range(1, len(whole), 2):

@@ -54,7 +54,7 @@ DATABASE = f"""<root><Version>4.10.0</Version><USScanner><Name>E9</Name>
 @pytest.fixture
 def database(tmp_path):
     path = tmp_path / "ProbeCalibConfigs.xml"
-    path.write_text(DATABASE)
+    path.write_text(DATABASE, encoding="utf-8")
     return path
 
 
@@ -109,7 +109,7 @@ def test_any_sector_comes_back_to_the_bit(
 def test_type_0_has_no_sector_and_comes_back(tmp_path):
     data = ProbeData(None, "11L", 35.0)
     write_probedata(data, tmp_path / "a.probedata.xml")
-    assert 'type="0"' in (tmp_path / "a.probedata.xml").read_text()
+    assert 'type="0"' in (tmp_path / "a.probedata.xml").read_text(encoding="utf-8")
     assert read_probedata(tmp_path / "a.probedata.xml") == data
     zero = text_file(tmp_path, PROBE.replace('type="2"', 'type="0"'))
     assert read_probedata(zero) == ProbeData(None, "VividE9_11L", 100.0, "Vivid E9:11L:DVI:Depth40")
@@ -183,7 +183,7 @@ def test_a_database_has_latencies_defaults_and_both_kinds_of_sector(database):
 
 @pytest.mark.parametrize(("degrees", "kind"), [("0.1", "linear"), ("0.11", "sector")])
 def test_a_tenth_of_a_degree_is_still_linear(database, degrees, kind):
-    database.write_text(DATABASE.replace("<WidthDeg>62<", f"<WidthDeg>{degrees}<"))
+    database.write_text(DATABASE.replace("<WidthDeg>62<", f"<WidthDeg>{degrees}<"), encoding="utf-8")
     assert read_probe_database(database)["E9:11L:DVI:B"].kind == kind
 
 
@@ -198,7 +198,7 @@ def test_a_tenth_of_a_degree_is_still_linear(database, degrees, kind):
     ],
 )
 def test_a_wrong_database_is_refused_with_the_configuration(database, old, new, told):
-    database.write_text(DATABASE.replace(old, new))
+    database.write_text(DATABASE.replace(old, new), encoding="utf-8")
     with pytest.raises(FileError, match=told):
         read_probe_sources(database)
 

@@ -271,7 +271,7 @@ main()
 def test_a_run_that_is_killed_half_way_leaves_no_volume(folder, tmp_path, where, how):
     """After SIGKILL while writing there is a hidden folder ``.v.mha.<random>``: not taken for a volume."""
     driver, go, results = tmp_path / "driver.py", tmp_path / "go", tmp_path / "results"
-    driver.write_text(DRIVER)
+    driver.write_text(DRIVER, encoding="utf-8")
     results.mkdir()
     old, new = results / "old.mha", results / "v.mha"
     old.write_bytes(b"of before")
@@ -369,13 +369,13 @@ def test_frames_of_unequal_size_are_refused_before_any_method(sweep):
 
 
 def edited(path, old, new):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def lines_of(path, change):
-    path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
+    path.write_text("\n".join(change(path.read_text(encoding="utf-8").splitlines())) + "\n", encoding="utf-8")
 
 
 def one_frame_lies_in_the_tracking(d):

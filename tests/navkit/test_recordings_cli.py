@@ -34,7 +34,7 @@ def test_info_for_programs_is_json(navkit, folder):
 
 def test_info_of_a_damaged_file_warns_and_of_no_file_refuses(navkit, folder, tmp_path):
     path = next(folder.glob("*.tp"))
-    path.write_text(path.read_text()[:-40])
+    path.write_text(path.read_text(encoding="utf-8")[:-40], encoding="utf-8")
     code, out, _ = navkit("info", folder)
     assert code == 0
     assert "warning: " in out

@@ -69,9 +69,11 @@ def repixelled(folder: Path, pixels: np.ndarray, *, compressed: bool) -> None:
     for path, own in zip(parts, np.split(pixels, len(parts)), strict=True):
         raw = own.tobytes()
         path.with_suffix(".raw").write_bytes(zlib.compress(raw) if compressed else raw)
-        text = path.read_text().replace("CompressedData = False", f"CompressedData = {compressed}")
+        text = path.read_text(encoding="utf-8").replace(
+            "CompressedData = False", f"CompressedData = {compressed}"
+        )
         channels = f"ElementNumberOfChannels = {pixels[0, 0, 0].size}\n"
-        path.write_text(text.replace("Modality", f"{channels}Modality"))
+        path.write_text(text.replace("Modality", f"{channels}Modality"), encoding="utf-8")
 
 
 @pytest.mark.parametrize("layout", ["stack", "frames"])
@@ -252,7 +254,7 @@ def test_a_compressed_sequence_of_absurd_size_is_refused_before_it_is_read(tmp_p
 
 def test_a_sequence_of_no_frames_is_refused(tmp_path):
     head = "DimSize = 5 3 0\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
-    (tmp_path / "s.mha").write_text(head)
+    (tmp_path / "s.mha").write_text(head, encoding="utf-8")
     with pytest.raises(files.FileError, match="'5 3 0' has no frame"):
         files.read_sequence(tmp_path / "s.mha")
 
@@ -396,7 +398,7 @@ def long_sequence(path: Path, n: int, *, compressed: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("compressed", [False, True])
 def test_256_mb_of_frames_are_reconstructed_in_64_mb_beside_the_volume(tmp_path, compressed):
-    (tmp_path / "config.xml").write_text(CONFIG)
+    (tmp_path / "config.xml").write_text(CONFIG, encoding="utf-8")
     long_sequence(tmp_path / "small.mha", 8, compressed=compressed)
     long_sequence(tmp_path / "large.mha", 256, compressed=compressed)
     given = tmp_path / "small.mha", tmp_path / "large.mha", tmp_path / "config.xml"

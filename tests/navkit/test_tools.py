@@ -110,7 +110,7 @@ def test_a_calibration_comes_back_to_the_last_bit(tmp_path_factory, turn, shift)
     ],
 )
 def test_a_wrong_calibration_is_refused_with_a_sentence(tmp_path, text, sentence):
-    (tmp_path / "a.cal").write_text(text)
+    (tmp_path / "a.cal").write_text(text, encoding="utf-8")
     with pytest.raises(FileError, match=rf"a\.cal.*{sentence}"):
         read_calibration(tmp_path / "a.cal")
 
@@ -194,7 +194,7 @@ def test_a_wrong_tool_is_refused_with_a_sentence(tmp_path, old, new, sentence):
 
 
 def test_a_tool_without_its_blocks_is_refused(tmp_path):
-    (tmp_path / "tool.xml").write_text("<tool><sensor/></tool>")
+    (tmp_path / "tool.xml").write_text("<tool><sensor/></tool>", encoding="utf-8")
     with pytest.raises(FileError, match="0 <instrument> in <tool>"):
         read_tool(tmp_path / "tool.xml")
     (tmp_path / "tool.xml").write_text(TOOL, encoding="utf-16")
@@ -249,7 +249,7 @@ def test_a_change_changes_only_its_own_bytes(tmp_path):
         .replace("10 -20.5 3e1", "1.0 2.5 -3.0")
     )
     assert out.read_text(encoding="utf-8") == expected
-    assert (out.parent / "probe.cal").read_text() == CAL
+    assert (out.parent / "probe.cal").read_text(encoding="utf-8") == CAL
 
 
 def test_new_elements_go_to_the_end_of_their_block(tmp_path):

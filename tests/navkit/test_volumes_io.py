@@ -236,6 +236,6 @@ def test_colour_films_and_skewed_axes_are_refused(tmp_path, rng):
     ]:
         with pytest.raises(FileError, match=sentence):
             read_volume(tmp_path / name)
-    (tmp_path / "none.mha").write_text("ObjectType = Image\n")
+    (tmp_path / "none.mha").write_text("ObjectType = Image\n", encoding="utf-8")
     with pytest.raises(FileError, match=r"no line ElementDataFile|cannot be read as an image"):
         read_volume(tmp_path / "none.mha")

@@ -89,7 +89,7 @@ def _serve(
 def _started(course: Course) -> "subprocess.Popen[str]":
     # A session of its own: Ctrl-C in the terminal is the grader's to answer.
     command = [sys.executable, "-P", "-m", "navcourse.grading._worker"]
-    with course.log.open("a") as log:
+    with course.log.open("a", encoding="utf-8") as log:
         worker = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -154,7 +154,7 @@ def _start_kernel(template: Template, private: Path, submission: Path) -> "subpr
             env=sandbox.BARE,
         )
         os.close(tell)
-        with os.fdopen(told) as info:
+        with os.fdopen(told, encoding="utf-8") as info:
             text = info.read()
         os.write(kept, b".")
         assert process.stdout is not None
@@ -261,7 +261,7 @@ def enter(pid: int) -> None:
 
 
 def _become_kernel(request: Mapping[str, Any], kept: int) -> None:
-    if Path("/proc/1/comm").read_text() != "bwrap\n":
+    if Path("/proc/1/comm").read_text(encoding="utf-8") != "bwrap\n":
         raise OSError("not in the sandbox")
     os.setsid()
     os.closerange(3, kept)

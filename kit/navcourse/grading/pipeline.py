@@ -146,7 +146,9 @@ class ProbeExecute(Execute):
         except Exception as error:  # what a kernel says is the learner's: it may say anything
             # Exercises that were not reached have no answer: the judge says what that means.
             own_words = self.private / sandbox.LOG_NAME
-            said = own_words.read_text(errors="replace")[-2000:] if own_words.is_file() else ""
+            said = (
+                own_words.read_text(errors="replace", encoding="utf-8")[-2000:] if own_words.is_file() else ""
+            )
             self.log.error("kernel lost: %s %s", error, said)
             if not self._started:
                 raise

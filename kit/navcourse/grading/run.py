@@ -83,7 +83,9 @@ def collect(course: Course, assignment: str, submissions: Path) -> list[Problem]
         )
     problems = collector.collect(submissions, course.root, assignment, list(released))
     problems += intake(course.root / "submitted", assignment, released)
-    _notes(course, assignment, "intake").write_text(json.dumps([asdict(p) for p in problems], indent=1))
+    _notes(course, assignment, "intake").write_text(
+        json.dumps([asdict(p) for p in problems], indent=1), encoding="utf-8"
+    )
     return problems
 
 
@@ -130,7 +132,7 @@ def autograde(
     course.progress("autograde", len(who), len(who))
     earlier = _read_notes(course, assignment, "failed", {}) if students is not None else {}
     kept = {student: reason for student, reason in earlier.items() if student not in who}
-    _notes(course, assignment, "failed").write_text(json.dumps(kept | failed, indent=1))
+    _notes(course, assignment, "failed").write_text(json.dumps(kept | failed, indent=1), encoding="utf-8")
     _notes(course, assignment, "running").unlink(missing_ok=True)
     graded = [student for student in who if student not in failed]
     remember(course, assignment, graded)
@@ -294,7 +296,7 @@ def _notes(course: Course, assignment: str, step: str) -> Path:
 
 def _read_notes(course: Course, assignment: str, step: str, default: Any) -> Any:
     path = _notes(course, assignment, step)
-    return json.loads(path.read_text()) if path.is_file() else default
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
 
 
 def _complete(course: Course, sources: Mapping[str, Path]) -> None:

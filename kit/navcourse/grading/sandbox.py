@@ -55,7 +55,9 @@ def _way() -> str:
         with tempfile.TemporaryDirectory(prefix="nc-") as folder:
             private = Path(folder)
             (private / "s").mkdir()
-            (private / SETTINGS_NAME).write_text(json.dumps({"way": way, "user": _user(way), "caches": {}}))
+            (private / SETTINGS_NAME).write_text(
+                json.dumps({"way": way, "user": _user(way), "caches": {}}), encoding="utf-8"
+            )
             command = [*_bwrap(private, (), {}), sys.executable, "-P", "-c", TRIAL.format(user=_user(way))]
             with contextlib.suppress(OSError, subprocess.SubprocessError):
                 done = subprocess.run(command, capture_output=True, timeout=30, check=False, env=BARE)
@@ -203,7 +205,7 @@ def _limit(memory_mb: int, cpu_s: int) -> None:
         except (ValueError, OSError):  # macOS refuses some; the others still hold
             continue
     with contextlib.suppress(OSError):  # when memory runs out, this goes before the grader
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
 
 
 def most_processes(way: str) -> int:

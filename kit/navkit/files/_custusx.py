@@ -311,12 +311,12 @@ def write_acquisition(
         "".join(f"{1000 * t:.4f}\n" for t in time) for time in (sweep.time_s[keep], sample_s)
     )
     with written_whole(folder / base) as temporary:
-        (temporary / f"{base}.fts").write_text(frame_ms)
-        (temporary / f"{base}.tts").write_text(sample_ms)
+        (temporary / f"{base}.fts").write_text(frame_ms, encoding="utf-8")
+        (temporary / f"{base}.tts").write_text(sample_ms, encoding="utf-8")
         lines = (
             "{:.9g} {:.9g} {:.9g} {:.9g}\n".format(*row) for m in orthonormalised(pr_M_t) for row in m[:3]
         )
-        (temporary / f"{base}.tp").write_text("".join(lines))
+        (temporary / f"{base}.tp").write_text("".join(lines), encoding="utf-8")
         probe = probedata_text(ProbeData(_rounded(sweep.sector), tool_id))
         (temporary / f"{base}.probedata.xml").write_text(probe, encoding="utf-8")
         single = {f"{base}_{k}": keep[k : k + 1] for k in range(len(keep))}

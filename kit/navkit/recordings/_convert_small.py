@@ -93,7 +93,9 @@ def to_other_transform(source: Path, target: Path) -> tuple[str, ...]:
     if ending == ".cal":
         write_calibration(matrix, target)
     elif ending == ".txt":
-        target.write_text("".join(" ".join(map(repr, row)) + "\n" for row in matrix.tolist()))
+        target.write_text(
+            "".join(" ".join(map(repr, row)) + "\n" for row in matrix.tolist()), encoding="utf-8"
+        )
     else:
         write_transform(matrix, target)
     off = float(np.abs((_read_matrix(target)[0] - matrix) @ CORNERS).max())
