@@ -1,7 +1,9 @@
 """What every test may ask for."""
 
+import locale
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,14 @@ def ctrl_c_is_heard() -> None:
     """A shell's background job (`make test &`) ignores Ctrl-C, and so would all that a test starts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def the_locale_stays() -> Iterator[None]:
+    """GDCM, when it writes DICOM, can leave the process in the C locale, and the next test reads ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.fixture(scope="session")
