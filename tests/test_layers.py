@@ -15,6 +15,7 @@ ABOVE = {
     "calibration": {"geometry", "tracking", "ultrasound"},
     "registration": {"geometry"},
     "reconstruction": {"geometry", "ultrasound"},
+    "planning": {"geometry", "phantoms", "registration"},
     "checking": set(),
 }
 ABOVE["files"] = {
@@ -25,6 +26,7 @@ ABOVE["files"] = {
     "calibration",
     "registration",
     "reconstruction",
+    "planning",
 }
 ABOVE["recordings"] = ABOVE["files"] | {"files"}
 ABOVE["datasets"] = ABOVE["files"] | {"files"}

@@ -9,6 +9,7 @@ The rooms, in reading order. Each imports only from those above it::
     calibration     pivot, probe, delay
     registration    paired points, surfaces, images; the error theory
     reconstruction  sweep to volume
+    planning        slice planes of a view
     files           CustusX, PLUS, Slicer: in and out
     datasets        named data with recipes and hashes
     viewing         every figure
